@@ -1,0 +1,7 @@
+"""AI inference under oath for smart contracts."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__"]

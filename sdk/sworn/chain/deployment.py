@@ -1,0 +1,75 @@
+# Generated from chain/deployment_async.py by scripts/generate_sync.py; do not edit.
+"""Deploying the contracts, and checking that a deployment is what it claims to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sworn.abi import interface
+from sworn.chain.deployment_files import (
+    DEFAULT_PARAMETERS,
+    contract_addresses,
+    creation_code,
+    expected_views,
+    planned_deployment,
+)
+from sworn.chain.gateway import Call, Gateway
+from sworn.chain.pacing import DEFAULT_PACING, Pacing, Sleep, sleep
+from sworn.chain.signer import Signer
+from sworn.chain.transactor import Transactor
+from sworn.errors import ChainError, ChainIdMismatch, ConfigurationError, DeploymentUnknown
+from sworn.types import Deployment
+
+
+def deploy(
+    gateway: Gateway,
+    signer: Signer,
+    *,
+    parameters: Mapping[str, int] = DEFAULT_PARAMETERS,
+    pacing: Pacing = DEFAULT_PACING,
+    sleep: Sleep = sleep,
+) -> Deployment:
+    """Deploys the five contracts in five transactions and verifies them.
+
+    The contracts name each other in immutables, so their addresses are computed from the deployer's nonce beforehand;
+    the account must send nothing else meanwhile. Raises `ChainError` when it did.
+    """
+    chain_id = gateway.chain_id()
+    planned = planned_deployment(
+        deployer=signer.address,
+        nonce=gateway.nonce(signer.address, block="pending"),
+        chain_id=chain_id,
+        block=(gateway.block("latest")).number,
+        parameters=parameters,
+    )
+    transactor = Transactor(gateway=gateway, signer=signer, chain_id=chain_id, pacing=pacing, sleep=sleep)
+    for contract, address in contract_addresses(planned).items():
+        receipt = transactor.send(to=None, data=creation_code(contract, planned))
+        if receipt.contract_address != address:
+            raise ChainError(
+                f"{contract} is at {receipt.contract_address}, not at {address}: another transaction of "
+                f"{signer.address} came between"
+            )
+    verify_deployment(gateway, planned, thorough=True)
+    return planned
+
+
+def verify_deployment(gateway: Gateway, deployment: Deployment, *, thorough: bool = False) -> None:
+    """Checks that the node serves the deployment's chain and that the contracts are there.
+
+    ``thorough`` also compares links and parameters with what the contracts say. Raises `ChainIdMismatch`,
+    `DeploymentUnknown` when a contract is missing, `ConfigurationError` when it is another one.
+    """
+    chain_id = gateway.chain_id()
+    if chain_id != deployment.chain_id:
+        raise ChainIdMismatch(f"the node serves chain {chain_id}, the deployment is on chain {deployment.chain_id}")
+    for contract, address in contract_addresses(deployment).items():
+        if not gateway.code(address):
+            raise DeploymentUnknown(f"there is no {contract} at {address} on chain {chain_id}")
+        if not thorough:
+            continue
+        for view, expected in expected_views(contract, deployment).items():
+            data = gateway.call(Call(to=address, data=interface(contract).encode(view)))
+            actual = interface(contract).decode(view, data)
+            if actual != expected:
+                raise ConfigurationError(f"{contract}.{view} at {address} is {actual}, expected {expected}")

@@ -1,0 +1,133 @@
+# Generated from chain/transactor_async.py by scripts/generate_sync.py; do not edit.
+"""One-off transactions of a person or a script: simulated, signed here, sent, waited for.
+
+A daemon that must survive crashes uses `sworn.chain.sender.Sender` instead.
+"""
+
+from __future__ import annotations
+
+from eth_utils.crypto import keccak
+
+from sworn.abi import contract_error
+from sworn.chain.gateway import Call, Gateway, Receipt
+from sworn.chain.pacing import DEFAULT_PACING, Pacing, Sleep, sleep
+from sworn.chain.signer import Signer
+from sworn.chain.transaction_terms import MAX_NONCE_RETRIES, gas_limit, max_fee_per_gas, transaction_fields
+from sworn.errors import (
+    ContractRevert,
+    NonceTooLow,
+    TransactionKnown,
+    TransactionReverted,
+    TransientChainError,
+)
+from sworn.types import Address
+
+
+class Transactor:
+    """Sends calls with one signer, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        gateway: Gateway,
+        signer: Signer,
+        chain_id: int,
+        pacing: Pacing = DEFAULT_PACING,
+        sleep: Sleep = sleep,
+    ) -> None:
+        self._gateway = gateway
+        self._signer = signer
+        self._chain_id = chain_id
+        self._pacing = pacing
+        self._sleep = sleep
+
+    @property
+    def address(self) -> Address:
+        """Who sends."""
+        return self._signer.address
+
+    def send(self, *, to: Address | None, data: bytes, value_wei: int = 0) -> Receipt:
+        """Simulates, sends and waits for inclusion; ``to`` None deploys.
+
+        Raises the typed `ContractRevert` before anything is sent when the call would revert, `TransactionReverted` when
+        it reverts all the same, `TransactionRejected` when the node refuses it, and `TransientChainError` when it is
+        not mined in time: it may still be.
+        """
+        call = Call(to=to, data=data, sender=self.address, value=value_wei)
+        gas = gas_limit(self._gateway.estimate_gas(call))
+        transaction_hash = self._broadcast(call, gas=gas)
+        receipt = self._mined(transaction_hash)
+        if not receipt.succeeded:
+            raise self._reverted(call, receipt, gas=gas)
+        return receipt
+
+    def _broadcast(self, call: Call, *, gas: int) -> bytes:
+        for attempt in range(MAX_NONCE_RETRIES + 1):
+            raw = self._signed(call, gas=gas)
+            try:
+                return self._send_raw(raw)
+            except NonceTooLow:
+                # The node took nothing under this nonce, so signing again under another cannot double the call.
+                if attempt == MAX_NONCE_RETRIES:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _signed(self, call: Call, *, gas: int) -> bytes:
+        fees = self._gateway.fees()
+        return self._signer.sign_transaction(
+            transaction_fields(
+                call,
+                chain_id=self._chain_id,
+                nonce=self._gateway.nonce(self.address, block="pending"),
+                gas=gas,
+                max_fee_wei=max_fee_per_gas(fees),
+                tip_wei=fees.tip,
+            )
+        )
+
+    def _send_raw(self, raw: bytes) -> bytes:
+        transaction_hash = keccak(raw)
+        deadline = self._pacing.clock() + self._pacing.transaction_timeout_s
+        tried = False
+        while True:
+            try:
+                return self._gateway.send_raw(raw)
+            except TransactionKnown:
+                return transaction_hash
+            except NonceTooLow:
+                # After a lost answer this may be our own transaction, mined.
+                if tried and self._gateway.is_pending(transaction_hash):
+                    return transaction_hash
+                raise
+            except TransientChainError:
+                # Whether the node has it is unknown; the same bytes again can do no harm.
+                if self._pacing.clock() >= deadline:
+                    raise
+                tried = True
+                self._sleep(self._pacing.poll_s)
+
+    def _mined(self, transaction_hash: bytes) -> Receipt:
+        deadline = self._pacing.clock() + self._pacing.transaction_timeout_s
+        while True:
+            try:
+                receipt = self._gateway.receipt(transaction_hash)
+            except TransientChainError:
+                if self._pacing.clock() >= deadline:
+                    raise
+                receipt = None
+            if receipt is not None:
+                return receipt
+            if self._pacing.clock() >= deadline:
+                waited = self._pacing.transaction_timeout_s
+                raise TransientChainError(f"transaction 0x{transaction_hash.hex()} is not mined after {waited:g} s")
+            self._sleep(self._pacing.poll_s)
+
+    def _reverted(self, call: Call, receipt: Receipt, *, gas: int) -> TransactionReverted:
+        reason = f"used {receipt.gas_used} of {gas} gas"
+        try:
+            self._gateway.call(call, block=receipt.block_number)
+        except ContractRevert as error:
+            reason = str(contract_error(error.data) if error.data else error)
+        except TransientChainError:
+            reason = "the node no longer has that state"
+        return TransactionReverted(f"transaction 0x{receipt.transaction_hash.hex()} reverted: {reason}")

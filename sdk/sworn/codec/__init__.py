@@ -1,0 +1,3 @@
+"""Bytes, arrays and records: the canonical encoding and its commitments, equal in Python and Solidity."""
+
+from __future__ import annotations

@@ -1,0 +1,262 @@
+"""Records as ABI tuples and back, field by field in the order of their twins in `contracts/types`.
+
+Tuples hold python ints, bytes, bools and checksummed address strings. What comes from a chain is turned into records
+with ids and enums as types; unknown enum members and wrong sizes raise `CodecError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from eth_abi.abi import encode as _abi_encode
+from eth_abi.exceptions import EncodingError
+from eth_utils.address import is_address, to_checksum_address
+
+from sworn.errors import CodecError
+from sworn.types import (
+    Address,
+    Answer,
+    Assurance,
+    CallbackKind,
+    Failure,
+    FailureCode,
+    Model,
+    ModelId,
+    Offer,
+    Profile,
+    Request,
+    RequestId,
+    RequestState,
+    Result,
+    Status,
+)
+
+REQUEST_PARAMS_ABI = "(bytes32,bytes32,address,address,uint96,uint32,uint32,uint40,uint8,bytes32)"
+REQUEST_ABI = "(bytes32,bytes32,address,address,address,uint96,uint96,uint32,uint32,uint40,uint8,bytes32)"
+RESULT_ABI = "(bytes32,bytes32,bytes32,bytes32,bytes32,address,uint64)"
+ANSWER_ABI = "(address,bytes32,bytes)"
+FAILURE_ABI = "(bytes32,address,uint8)"
+MODEL_ABI = "(uint16,uint8,bytes32,bytes32,bytes32,bytes32,bytes32)"
+OFFER_ABI = "(bool,uint88,uint88,uint32,uint32)"
+REQUEST_STATE_ABI = "(uint8,uint8,uint8,uint32,uint40,bytes20)"
+
+_Member = TypeVar("_Member", bound=IntEnum)
+
+
+def abi_encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
+    """Standard ABI encoding. Raises `CodecError` for values that do not fit their type."""
+    try:
+        return _abi_encode(types, values)
+    except (EncodingError, UnicodeEncodeError) as error:
+        raise CodecError(f"cannot be ABI-encoded: {error}") from error
+
+
+def request_params_to_abi(request: Request) -> tuple[Any, ...]:
+    """The `RequestParams` from which the oracle makes this request; requester and fee come from the transaction."""
+    return (
+        _word(request.model_id),
+        _word(request.input_root),
+        _address(request.operator),
+        _address(request.refund_to),
+        request.value_at_risk_wei,
+        request.callback_gas,
+        request.window_s,
+        request.deadline,
+        int(request.assurance),
+        _word(request.salt),
+    )
+
+
+def request_to_abi(request: Request) -> tuple[Any, ...]:
+    """`Request` as an ABI tuple."""
+    return (
+        _word(request.model_id),
+        _word(request.input_root),
+        _address(request.requester),
+        _address(request.operator),
+        _address(request.refund_to),
+        request.fee_wei,
+        request.value_at_risk_wei,
+        request.callback_gas,
+        request.window_s,
+        request.deadline,
+        int(request.assurance),
+        _word(request.salt),
+    )
+
+
+def request_from_abi(values: Sequence[Any]) -> Request:
+    """`Request` from an ABI tuple. Raises `CodecError`."""
+    fields = _fields("Request", values, 12)
+    return Request(
+        model_id=ModelId(_word(fields[0])),
+        input_root=_word(fields[1]),
+        requester=_address(fields[2]),
+        operator=_address(fields[3]),
+        refund_to=_address(fields[4]),
+        fee_wei=_int(fields[5]),
+        value_at_risk_wei=_int(fields[6]),
+        callback_gas=_int(fields[7]),
+        window_s=_int(fields[8]),
+        deadline=_int(fields[9]),
+        assurance=_member(Assurance, fields[10]),
+        salt=_word(fields[11]),
+    )
+
+
+def result_to_abi(result: Result) -> tuple[Any, ...]:
+    """`Result` as an ABI tuple."""
+    return (
+        _word(result.request_id),
+        _word(result.model_id),
+        _word(result.input_root),
+        _word(result.output_root),
+        _word(result.trace_root),
+        _address(result.operator),
+        result.expiry,
+    )
+
+
+def result_from_abi(values: Sequence[Any]) -> Result:
+    """`Result` from an ABI tuple. Raises `CodecError`."""
+    fields = _fields("Result", values, 7)
+    return Result(
+        request_id=RequestId(_word(fields[0])),
+        model_id=ModelId(_word(fields[1])),
+        input_root=_word(fields[2]),
+        output_root=_word(fields[3]),
+        trace_root=_word(fields[4]),
+        operator=_address(fields[5]),
+        expiry=_int(fields[6]),
+    )
+
+
+def answer_to_abi(answer: Answer) -> tuple[Any, ...]:
+    """`Answer` as an ABI tuple."""
+    return (_address(answer.operator), _word(answer.trace_root), answer.output)
+
+
+def answer_from_abi(values: Sequence[Any]) -> Answer:
+    """`Answer` from an ABI tuple. Raises `CodecError`."""
+    fields = _fields("Answer", values, 3)
+    return Answer(operator=_address(fields[0]), trace_root=_word(fields[1]), output=_bytes(fields[2]))
+
+
+def failure_to_abi(failure: Failure) -> tuple[Any, ...]:
+    """`Failure` as an ABI tuple."""
+    return (_word(failure.request_id), _address(failure.operator), int(failure.code))
+
+
+def failure_from_abi(values: Sequence[Any]) -> Failure:
+    """`Failure` from an ABI tuple. Raises `CodecError`."""
+    fields = _fields("Failure", values, 3)
+    return Failure(
+        request_id=RequestId(_word(fields[0])), operator=_address(fields[1]), code=_member(FailureCode, fields[2])
+    )
+
+
+def model_to_abi(model: Model) -> tuple[Any, ...]:
+    """`Model` as an ABI tuple."""
+    return (
+        model.version,
+        int(model.profile),
+        _word(model.artifact_hash),
+        _word(model.program_root),
+        _word(model.weights_root),
+        _word(model.io_hash),
+        _word(model.limits_hash),
+    )
+
+
+def model_from_abi(values: Sequence[Any]) -> Model:
+    """`Model` from an ABI tuple. Raises `CodecError`."""
+    fields = _fields("Model", values, 7)
+    return Model(
+        version=_int(fields[0]),
+        profile=_member(Profile, fields[1]),
+        artifact_hash=_word(fields[2]),
+        program_root=_word(fields[3]),
+        weights_root=_word(fields[4]),
+        io_hash=_word(fields[5]),
+        limits_hash=_word(fields[6]),
+    )
+
+
+def offer_to_abi(offer: Offer) -> tuple[Any, ...]:
+    """`Offer` as an ABI tuple."""
+    return (offer.active, offer.price_wei, offer.max_value_at_risk_wei, offer.max_window_s, offer.max_callback_gas)
+
+
+def offer_from_abi(values: Sequence[Any]) -> Offer:
+    """`Offer` from an ABI tuple. Raises `CodecError`."""
+    fields = _fields("Offer", values, 5)
+    return Offer(
+        active=bool(fields[0]),
+        price_wei=_int(fields[1]),
+        max_value_at_risk_wei=_int(fields[2]),
+        max_window_s=_int(fields[3]),
+        max_callback_gas=_int(fields[4]),
+    )
+
+
+def request_state_to_abi(state: RequestState) -> tuple[Any, ...]:
+    """`RequestState` as an ABI tuple."""
+    return (
+        int(state.status),
+        int(state.pending),
+        state.round,
+        state.extension_s,
+        state.proposed_at,
+        _bytes(state.result_tag, size=20),
+    )
+
+
+def request_state_from_abi(values: Sequence[Any]) -> RequestState:
+    """`RequestState` from an ABI tuple. Raises `CodecError`."""
+    fields = _fields("RequestState", values, 6)
+    return RequestState(
+        status=_member(Status, fields[0]),
+        pending=_member(CallbackKind, fields[1]),
+        round=_int(fields[2]),
+        extension_s=_int(fields[3]),
+        proposed_at=_int(fields[4]),
+        result_tag=_bytes(fields[5], size=20),
+    )
+
+
+def _fields(name: str, values: Sequence[Any], count: int) -> Sequence[Any]:
+    if len(values) != count:
+        raise CodecError(f"{name} has {count} fields, not {len(values)}")
+    return values
+
+
+def _address(value: object) -> Address:
+    if not isinstance(value, str | bytes) or not is_address(value):
+        raise CodecError(f"{value!r} is not an address")
+    return Address(to_checksum_address(value))
+
+
+def _word(value: object) -> bytes:
+    # SAFETY: eth_abi pads shorter values without a word, which would hash something else than what was meant.
+    return _bytes(value, size=32)
+
+
+def _bytes(value: object, *, size: int | None = None) -> bytes:
+    if not isinstance(value, bytes | bytearray) or size not in (None, len(value)):
+        raise CodecError(f"{value!r} is not {'bytes' if size is None else f'{size} bytes'}")
+    return bytes(value)
+
+
+def _int(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CodecError(f"{value!r} is not an integer")
+    return int(value)
+
+
+def _member(enum: type[_Member], value: object) -> _Member:
+    try:
+        return enum(_int(value))
+    except ValueError as error:
+        raise CodecError(f"{value!r} is not a {enum.__name__}") from error

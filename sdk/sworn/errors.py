@@ -1,0 +1,229 @@
+"""The exception tree; catch by what you would do about it.
+
+::
+
+    SwornError
+    ├── ConfigurationError            fix your settings or arguments
+    │   └── DeploymentUnknown         name a deployment for this chain
+    ├── CodecError (ValueError)       the bytes or arrays cannot be encoded or decoded
+    │   ├── DTypeUnsupported          use one of the supported element types
+    │   ├── ValueNotFinite            remove NaN and infinities
+    │   ├── ShapeMismatch             give the shape that the schema states
+    │   ├── PayloadMalformed          the bytes are not a canonical payload
+    │   └── SizeLimitExceeded         make it smaller
+    ├── ModelError                    the model file cannot be used
+    │   ├── ModelMalformed            not a valid ONNX model
+    │   ├── ModelUnsupported          valid, but outside what sworn runs
+    │   └── ModelTooLarge             over the size limit
+    ├── ArtifactError                 model bytes could not be had
+    │   ├── ArtifactUnavailable       no mirror answered; try again or add one
+    │   ├── ArtifactCorrupt           the bytes do not hash to what was asked for
+    │   └── ArtifactTooLarge          over the size limit
+    ├── EngineError                   the run failed
+    │   ├── InputRejected             the inputs do not fit the model
+    │   ├── RunTimedOut               over the time limit
+    │   ├── RunOutOfMemory            over the memory limit
+    │   ├── RunNotFinite              an output is NaN or infinite
+    │   └── RunFailed                 the runtime failed
+    ├── ChainError                    the chain or the way to it
+    │   ├── TransientChainError       try again
+    │   ├── ChainIdMismatch           you are on another chain than you think
+    │   ├── TransactionRejected       the node refused the transaction
+    │   │   ├── NonceTooLow           another transaction took this nonce
+    │   │   ├── TransactionKnown      it is in the pool already
+    │   │   ├── TransactionUnderpriced  raise the fees
+    │   │   └── FundsTooLow           add funds to the sender
+    │   ├── TransactionReverted       mined, but reverted
+    │   └── ContractRevert            a contract refused; one subclass per custom error in abi/
+    ├── SignerError                   key, keystore or password
+    ├── RequestError                  a request did not end with a result
+    │   ├── RequestUnknown            no such request here
+    │   ├── RequestTimeout            not yet; wait longer or ask for its status
+    │   ├── RequestExpired            nobody answered; the fee is refunded
+    │   ├── RequestFailed             the operator signed a failure; the fee is refunded
+    │   └── RequestRefuted            the answer was proven false; the fee is refunded
+    ├── QuoteError                    no operator serves this on these terms
+    └── StoreError                    the watcher's database
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SwornError(Exception):
+    """Anything that sworn raises on purpose."""
+
+
+class ConfigurationError(SwornError):
+    """A setting or an argument is wrong."""
+
+
+class DeploymentUnknown(ConfigurationError):
+    """No deployment of the contracts is known for this chain."""
+
+
+class CodecError(SwornError, ValueError):
+    """Bytes or arrays cannot be encoded or decoded."""
+
+
+class DTypeUnsupported(CodecError):
+    """An element type has no canonical encoding."""
+
+
+class ValueNotFinite(CodecError):
+    """A float is NaN or infinite."""
+
+
+class ShapeMismatch(CodecError):
+    """Names, element types or shapes do not fit the schema."""
+
+
+class PayloadMalformed(CodecError):
+    """Bytes are not a canonical payload."""
+
+
+class SizeLimitExceeded(CodecError):
+    """A payload, a rank or a dimension is over its limit."""
+
+
+class ModelError(SwornError):
+    """A model file cannot be used."""
+
+
+class ModelMalformed(ModelError):
+    """The bytes are not a valid ONNX model."""
+
+
+class ModelUnsupported(ModelError):
+    """The model is valid, but outside what sworn runs."""
+
+
+class ModelTooLarge(ModelError):
+    """The model is over the size limit."""
+
+
+class ArtifactError(SwornError):
+    """Model bytes could not be had."""
+
+
+class ArtifactUnavailable(ArtifactError):
+    """No place that was tried has the bytes."""
+
+
+class ArtifactCorrupt(ArtifactError):
+    """The bytes do not hash to what was asked for."""
+
+
+class ArtifactTooLarge(ArtifactError):
+    """The bytes are over the size limit."""
+
+
+class EngineError(SwornError):
+    """A run failed."""
+
+
+class InputRejected(EngineError):
+    """The inputs do not fit the model."""
+
+
+class RunTimedOut(EngineError):
+    """A run broke its time limit."""
+
+
+class RunOutOfMemory(EngineError):
+    """A run broke its memory limit."""
+
+
+class RunNotFinite(EngineError):
+    """An output is NaN or infinite."""
+
+
+class RunFailed(EngineError):
+    """The runtime failed on a well-formed input."""
+
+
+class ChainError(SwornError):
+    """The chain, or the way to it, failed."""
+
+
+class TransientChainError(ChainError):
+    """The node did not answer, or not usefully; the same call may succeed later."""
+
+
+class ChainIdMismatch(ChainError):
+    """The node serves another chain than the one expected."""
+
+
+class TransactionRejected(ChainError):
+    """The node refused a transaction."""
+
+
+class NonceTooLow(TransactionRejected):
+    """Another transaction has taken this nonce."""
+
+
+class TransactionKnown(TransactionRejected):
+    """The transaction is in the node's pool already."""
+
+
+class TransactionUnderpriced(TransactionRejected):
+    """The fees are too low to enter the pool or to replace a transaction."""
+
+
+class FundsTooLow(TransactionRejected):
+    """The sender cannot pay value and gas."""
+
+
+class TransactionReverted(ChainError):
+    """A transaction was mined and reverted."""
+
+
+class ContractRevert(ChainError):
+    """A contract refused a call. `sworn.abi` makes one subclass per custom error; arguments are attributes."""
+
+    #: Name of the custom error; empty for a bare revert.
+    name: ClassVar[str] = ""
+    #: 4-byte selector of the custom error.
+    selector: ClassVar[bytes] = b""
+
+    def __init__(self, message: str, *, data: bytes = b"", arguments: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.data = data
+        self.arguments = arguments or {}
+
+
+class SignerError(SwornError):
+    """A key, a keystore or a password is unusable."""
+
+
+class RequestError(SwornError):
+    """A request did not end with a result."""
+
+
+class RequestUnknown(RequestError):
+    """There is no such request in this deployment."""
+
+
+class RequestTimeout(RequestError, TimeoutError):
+    """The request has not reached the awaited state yet."""
+
+
+class RequestExpired(RequestError):
+    """Nobody answered in time; the fee can be withdrawn."""
+
+
+class RequestFailed(RequestError):
+    """The operator signed a failure; the fee can be withdrawn."""
+
+
+class RequestRefuted(RequestError):
+    """The answer was proven false; fee and compensation can be withdrawn."""
+
+
+class QuoteError(SwornError):
+    """No operator serves this request on these terms."""
+
+
+class StoreError(SwornError):
+    """The watcher's database is unusable."""

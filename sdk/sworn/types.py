@@ -1,0 +1,247 @@
+"""The nouns of sworn: ids, enums and records, identical in Solidity, events, tables and the command line.
+
+Enums have the members and the order of their Solidity twins in ``contracts/types``; a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: 32 bytes; keccak256 over chain id, oracle and every field of a `Request`.
+RequestId = NewType("RequestId", bytes)
+#: 32 bytes; keccak256 over every field of a `Model`.
+ModelId = NewType("ModelId", bytes)
+#: 32 bytes; EIP-712 digest of a `Result`.
+ResultId = NewType("ResultId", bytes)
+#: 20 bytes as an EIP-55 checksummed hex string.
+Address = NewType("Address", str)
+#: An amount of the chain's native coin in its smallest unit.
+Wei = NewType("Wei", int)
+
+#: Tensors by name, as a model takes and gives them.
+Tensors = Mapping[str, NDArray[Any]]
+
+ZERO_ADDRESS = Address("0x0000000000000000000000000000000000000000")
+ZERO_HASH = bytes(32)
+
+
+class Profile(IntEnum):
+    """The arithmetic that a model promises."""
+
+    #: Not registered.
+    NONE = 0
+    #: Correctly rounded: the same bits on every machine.
+    EXACT = 1
+    #: Within a proven error bound of the exact value.
+    BOUNDED = 2
+    #: No arithmetic promise: accountable by signature and equivocation only.
+    SIGNED = 3
+
+
+class Assurance(IntEnum):
+    """When the consumer is called."""
+
+    #: Once, after the challenge window.
+    FINAL = 0
+    #: At once when a result is proposed, then again with the final result or a refutation notice.
+    PROVISIONAL = 1
+
+
+class Status(IntEnum):
+    """Where a request stands on chain."""
+
+    #: Never requested.
+    NONE = 0
+    #: Waiting for a result; also after a refuted result when others may still answer.
+    REQUESTED = 1
+    #: A signed result is in its challenge window.
+    PROPOSED = 2
+    #: The result stands and the operator has been paid.
+    FINALIZED = 3
+    #: Nobody answered in time; refunded.
+    EXPIRED = 4
+    #: The named operator signed a typed failure; refunded.
+    FAILED = 5
+    #: The named operator's result was proven false, or it swore two answers; refunded.
+    REFUTED = 6
+
+
+class CallbackKind(IntEnum):
+    """A callback that has not succeeded yet."""
+
+    NONE = 0
+    PROVISIONAL = 1
+    FINAL = 2
+    FAILED = 3
+    REFUTED = 4
+
+
+class FailureCode(IntEnum):
+    """Why an operator refuses to answer."""
+
+    #: The payload is malformed, or does not fit the model's schema, or does not match the input root.
+    BAD_INPUT = 0
+    #: The input, or a value of the run, is NaN or infinite where the model forbids it.
+    NOT_FINITE = 1
+    #: Input or output exceeds a size limit.
+    TOO_LARGE = 2
+    #: The operator cannot run this model.
+    UNSUPPORTED = 3
+    #: An input given by reference could not be fetched.
+    INPUT_UNAVAILABLE = 4
+    #: The run broke a time or memory limit.
+    LIMIT_EXCEEDED = 5
+    #: The runtime failed on a well-formed input.
+    EXECUTION_FAILED = 6
+
+
+class DType(IntEnum):
+    """Element types, numbered as in ONNX ``TensorProto.DataType``."""
+
+    FLOAT32 = 1
+    UINT8 = 2
+    INT8 = 3
+    UINT16 = 4
+    INT16 = 5
+    INT32 = 6
+    INT64 = 7
+    BOOL = 9
+    FLOAT64 = 11
+    UINT32 = 12
+    UINT64 = 13
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The numpy dtype in native byte order."""
+        return np.dtype(self.name.lower())
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self.numpy.itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """Name, element type and shape of one model input or output; ``None`` marks a dimension that may vary."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What a model takes and gives, in the order in which payloads carry the tensors."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Everything that identifies a model: the preimage of a `ModelId`."""
+
+    version: int
+    profile: Profile
+    artifact_hash: bytes
+    program_root: bytes
+    weights_root: bytes
+    io_hash: bytes
+    limits_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The preimage of a `RequestId`. Amounts in wei, times in unix seconds."""
+
+    model_id: ModelId
+    input_root: bytes
+    requester: Address
+    #: The only operator that may answer; `ZERO_ADDRESS` = any with an offer for the model.
+    operator: Address
+    refund_to: Address
+    fee_wei: int
+    value_at_risk_wei: int
+    callback_gas: int
+    window_s: int
+    deadline: int
+    assurance: Assurance
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The statement that an operator's signer swears to."""
+
+    request_id: RequestId
+    model_id: ModelId
+    input_root: bytes
+    output_root: bytes
+    trace_root: bytes
+    operator: Address
+    expiry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A signed refusal to answer."""
+
+    request_id: RequestId
+    operator: Address
+    code: FailureCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a proposer adds to a request; with the request it determines the whole `Result`."""
+
+    operator: Address
+    trace_root: bytes
+    #: Canonical payload of the output tensors.
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """The terms on which an operator serves one model."""
+
+    active: bool
+    price_wei: int
+    max_value_at_risk_wei: int
+    max_window_s: int
+    max_callback_gas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestState:
+    """A request's storage slot, unpacked."""
+
+    status: Status
+    pending: CallbackKind
+    round: int
+    extension_s: int
+    proposed_at: int
+    #: First 20 bytes of the current `ResultId`; for FAILED, the failure code in the last byte.
+    result_tag: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """Addresses and parameters of one deployment of the contracts."""
+
+    chain_id: int
+    #: Block of the first deployment transaction: no event of ours is older.
+    block: int
+    model_registry: Address
+    operator_registry: Address
+    oracle: Address
+    dispute_game: Address
+    signed_results: Address
+    parameters: Mapping[str, int]

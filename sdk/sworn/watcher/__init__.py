@@ -1,0 +1,1 @@
+"""The operator's daemon: follows requests, runs models, swears results, brings them on chain."""

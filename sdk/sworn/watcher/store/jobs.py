@@ -1,0 +1,245 @@
+"""Jobs, the cursor, and the journal of sworn results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from sworn.chain.follower import BlockId
+from sworn.errors import ConfigurationError, DigestConflict
+from sworn.types import Address, Assurance, FailureCode, ModelId, Request, RequestId
+from sworn.watcher.jobs import Job, JobStatus, Oath
+from sworn.watcher.store.database import Database
+from sworn.watcher.store.tables import BLOCKS, JOBS, ORIGIN, SIGNED_DIGESTS
+
+_OPEN = tuple(status.value for status in JobStatus if not status.terminal)
+#: Ends that a chain reorganisation can undo.
+_SETTLED = tuple(
+    status.value for status in JobStatus if status.terminal and status not in (JobStatus.ORPHANED, JobStatus.PARKED)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStore:
+    """The watcher's durable memory. Every method is one transaction. All raise `StoreError`."""
+
+    database: Database
+    clock: Callable[[], float] = time.time
+
+    def claim(self, *, chain_id: int, oracle: Address) -> None:
+        """Ties the database to a deployment; raises `ConfigurationError` when it belongs to another one."""
+        with self.database.transaction() as connection:
+            row = connection.execute(select(ORIGIN)).first()
+            if row is None:
+                connection.execute(insert(ORIGIN).values(chain_id=chain_id, oracle=oracle))
+            elif (row.chain_id, row.oracle) != (chain_id, oracle):
+                raise ConfigurationError(
+                    f"this database belongs to the oracle {row.oracle} on chain {row.chain_id}, "
+                    f"not to {oracle} on chain {chain_id}: use another database"
+                )
+
+    def history(self, stream: str) -> tuple[BlockId, ...]:
+        """The blocks followed up to, oldest first."""
+        with self.database.transaction() as connection:
+            rows = connection.execute(select(BLOCKS).where(BLOCKS.c.stream == stream).order_by(BLOCKS.c.number))
+            return tuple(BlockId(number=row.number, hash=row.hash) for row in rows)
+
+    def advance(
+        self, stream: str, *, history: Sequence[BlockId], seen: Sequence[Job], rewound_to: int | None = None
+    ) -> None:
+        """Stores a step of the follower whole: what a rewind voids, the jobs from new logs, and the new cursor."""
+        with self.database.transaction() as connection:
+            if rewound_to is not None:
+                self._rewind(connection, rewound_to)
+            for job in seen:
+                self._see(connection, job)
+            connection.execute(delete(BLOCKS).where(BLOCKS.c.stream == stream))
+            if history:
+                rows = [{"stream": stream, "number": block.number, "hash": block.hash} for block in history]
+                connection.execute(insert(BLOCKS), rows)
+
+    def job(self, request_id: RequestId) -> Job | None:
+        """One job."""
+        with self.database.transaction() as connection:
+            row = connection.execute(select(JOBS).where(JOBS.c.request_id == request_id)).first()
+            return None if row is None else _job(row._mapping)
+
+    def jobs(self) -> list[Job]:
+        """Every job, in chain order."""
+        with self.database.transaction() as connection:
+            rows = connection.execute(select(JOBS).order_by(JOBS.c.block_number, JOBS.c.request_id))
+            return [_job(row._mapping) for row in rows]
+
+    def due(self, *, block_timestamp: int, limit: int) -> list[Job]:
+        """Open jobs whose times have come, oldest first."""
+        query = (
+            select(JOBS)
+            .where(JOBS.c.status.in_(_OPEN), JOBS.c.due_at <= block_timestamp, JOBS.c.retry_at <= self.clock())
+            .order_by(JOBS.c.retry_at, JOBS.c.block_number)
+            .limit(limit)
+        )
+        with self.database.transaction() as connection:
+            return [_job(row._mapping) for row in connection.execute(query)]
+
+    def save(self, job: Job) -> None:
+        """Stores a job's progress."""
+        with self.database.transaction() as connection:
+            progress = {name: value for name, value in _progress(job).items()}
+            connection.execute(update(JOBS).where(JOBS.c.request_id == job.request_id).values(progress | self._now()))
+
+    def oath(self, request_id: RequestId, operator: Address) -> Oath | None:
+        """The result sworn by an operator for a request."""
+        with self.database.transaction() as connection:
+            return _oath(connection, request_id, operator)
+
+    def swear(self, oath: Oath) -> None:
+        """Journals a digest before it is signed; the same one again is fine.
+
+        Raises `DigestConflict` when another result was journalled for the request: it must not be signed.
+        """
+        with self.database.transaction() as connection:
+            known = _oath(connection, oath.request_id, Address(oath.operator))
+            if known is None:
+                values = {
+                    "request_id": oath.request_id,
+                    "operator": oath.operator,
+                    "digest": oath.digest,
+                    "output_root": oath.output_root,
+                    "trace_root": oath.trace_root,
+                    "output": oath.output,
+                    "created_at": self.clock(),
+                }
+                connection.execute(insert(SIGNED_DIGESTS).values(values))
+            # INVARIANT: one operator never signs two different results for one request.
+            elif known.digest != oath.digest:
+                raise DigestConflict(f"another result is journalled for request 0x{oath.request_id.hex()}")
+
+    def store_signature(self, oath: Oath) -> None:
+        """Completes a journalled digest by its signature."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                update(SIGNED_DIGESTS)
+                .where(
+                    SIGNED_DIGESTS.c.request_id == oath.request_id,
+                    SIGNED_DIGESTS.c.operator == oath.operator,
+                    SIGNED_DIGESTS.c.digest == oath.digest,
+                )
+                .values(signature=oath.signature)
+            )
+
+    def _rewind(self, connection: Connection, number: int) -> None:
+        """Orphans the jobs of void blocks and opens again those whose end lay in them."""
+        orphaned = {"status": JobStatus.ORPHANED.value, "reason": "its block left the chain"}
+        connection.execute(update(JOBS).where(JOBS.c.block_number > number).values(orphaned | self._now()))
+        reopened = {"status": JobStatus.SEEN.value, "reason": "", "settled_block": None} | _FRESH
+        connection.execute(
+            update(JOBS)
+            .where(JOBS.c.block_number <= number, JOBS.c.status.in_(_SETTLED), JOBS.c.settled_block > number)
+            .values(reopened | self._now())
+        )
+        # A window that was waited for may have to be waited for again.
+        connection.execute(update(JOBS).where(JOBS.c.status.in_(_OPEN)).values(_FRESH))
+
+    def _see(self, connection: Connection, job: Job) -> None:
+        known = connection.execute(select(JOBS.c.status).where(JOBS.c.request_id == job.request_id)).scalar()
+        if known is None:
+            connection.execute(insert(JOBS).values(_row(job) | {"created_at": self.clock()} | self._now()))
+        elif known == JobStatus.ORPHANED.value:
+            connection.execute(
+                update(JOBS).where(JOBS.c.request_id == job.request_id).values(_row(job) | self._now())
+            )
+
+    def _now(self) -> dict[str, Any]:
+        return {"updated_at": self.clock()}
+
+
+_FRESH: Mapping[str, Any] = {"due_at": 0, "retry_at": 0.0, "attempts": 0}
+
+
+def _oath(connection: Connection, request_id: RequestId, operator: Address) -> Oath | None:
+    row = connection.execute(
+        select(SIGNED_DIGESTS).where(
+            SIGNED_DIGESTS.c.request_id == request_id, SIGNED_DIGESTS.c.operator == operator
+        )
+    ).first()
+    if row is None:
+        return None
+    return Oath(
+        request_id=RequestId(row.request_id),
+        operator=row.operator,
+        digest=row.digest,
+        output_root=row.output_root,
+        trace_root=row.trace_root,
+        output=row.output,
+        signature=row.signature,
+    )
+
+
+def _row(job: Job) -> dict[str, Any]:
+    request = job.request
+    return {
+        "request_id": job.request_id,
+        "model_id": request.model_id,
+        "input_root": request.input_root,
+        "requester": request.requester,
+        "operator": request.operator,
+        "refund_to": request.refund_to,
+        "fee_wei": request.fee_wei,
+        "value_at_risk_wei": request.value_at_risk_wei,
+        "callback_gas": request.callback_gas,
+        "window_s": request.window_s,
+        "deadline": request.deadline,
+        "assurance": int(request.assurance),
+        "salt": request.salt,
+        "input": job.input,
+        "block_number": job.block_number,
+        "block_hash": job.block_hash,
+        "transaction_hash": job.transaction_hash,
+    } | _progress(job)
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    return {
+        "status": job.status.value,
+        "reason": job.reason,
+        "attempts": job.attempts,
+        "retry_at": job.retry_at,
+        "due_at": job.due_at,
+        "failure": None if job.failure is None else int(job.failure),
+        "settled_block": job.settled_block,
+    }
+
+
+def _job(row: Mapping[Any, Any]) -> Job:
+    return Job(
+        request_id=RequestId(row["request_id"]),
+        request=Request(
+            model_id=ModelId(row["model_id"]),
+            input_root=row["input_root"],
+            requester=Address(row["requester"]),
+            operator=Address(row["operator"]),
+            refund_to=Address(row["refund_to"]),
+            fee_wei=row["fee_wei"],
+            value_at_risk_wei=row["value_at_risk_wei"],
+            callback_gas=row["callback_gas"],
+            window_s=row["window_s"],
+            deadline=row["deadline"],
+            assurance=Assurance(row["assurance"]),
+            salt=row["salt"],
+        ),
+        input=row["input"],
+        block_number=row["block_number"],
+        block_hash=row["block_hash"],
+        transaction_hash=row["transaction_hash"],
+        status=JobStatus(row["status"]),
+        reason=row["reason"],
+        attempts=row["attempts"],
+        retry_at=row["retry_at"],
+        due_at=row["due_at"],
+        failure=None if row["failure"] is None else FailureCode(row["failure"]),
+        settled_block=row["settled_block"],
+    )

@@ -1,0 +1,146 @@
+"""The schema. `migrations/` builds the same one; a test holds the two together.
+
+Nothing here is particular to one database: amounts of up to 256 bits are decimal text, everything else fits 64 bits.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Amount(TypeDecorator[int]):
+    """An unsigned integer of up to 256 bits as decimal text."""
+
+    impl = String(78)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+#: Which deployment this database belongs to; one row.
+ORIGIN = Table(
+    "origin",
+    METADATA,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("oracle", String(42), nullable=False),
+)
+
+#: Blocks that have been followed up to; the highest of a stream is its cursor.
+BLOCKS = Table(
+    "blocks",
+    METADATA,
+    Column("stream", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("request_id", LargeBinary(32), primary_key=True),
+    Column("model_id", LargeBinary(32), nullable=False),
+    Column("input_root", LargeBinary(32), nullable=False),
+    Column("requester", String(42), nullable=False),
+    Column("operator", String(42), nullable=False),
+    Column("refund_to", String(42), nullable=False),
+    Column("fee_wei", Amount, nullable=False),
+    Column("value_at_risk_wei", Amount, nullable=False),
+    Column("callback_gas", BigInteger, nullable=False),
+    Column("window_s", BigInteger, nullable=False),
+    Column("deadline", BigInteger, nullable=False),
+    Column("assurance", SmallInteger, nullable=False),
+    Column("salt", LargeBinary(32), nullable=False),
+    Column("input", LargeBinary, nullable=False),
+    Column("block_number", BigInteger, nullable=False, index=True),
+    Column("block_hash", LargeBinary(32), nullable=False),
+    Column("transaction_hash", LargeBinary(32), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("retry_at", Float(53), nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("failure", SmallInteger, nullable=True),
+    Column("settled_block", BigInteger, nullable=True, index=True),
+    Column("created_at", Float(53), nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+    Index("ix_jobs_open", "status", "due_at", "retry_at"),
+)
+
+#: INVARIANT: one row per request and operator: a second, different result can never be sworn, whatever the jobs say.
+SIGNED_DIGESTS = Table(
+    "signed_digests",
+    METADATA,
+    Column("request_id", LargeBinary(32), primary_key=True),
+    Column("operator", String(42), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("output_root", LargeBinary(32), nullable=False),
+    Column("trace_root", LargeBinary(32), nullable=False),
+    Column("output", LargeBinary, nullable=False),
+    Column("signature", LargeBinary(65), nullable=True),
+    Column("created_at", Float(53), nullable=False),
+)
+
+TRANSACTIONS = Table(
+    "transactions",
+    METADATA,
+    Column("key", String(200), primary_key=True),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("sender", String(42), nullable=False),
+    Column("target", String(42), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("value_wei", Amount, nullable=False),
+    Column("gas_cap", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("nonce", BigInteger, nullable=True),
+    Column("gas", BigInteger, nullable=True),
+    Column("transaction_hash", LargeBinary(32), nullable=True),
+    Column("block_number", BigInteger, nullable=True),
+    Column("succeeded", SmallInteger, nullable=True),
+    Column("note", String(64), nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+    UniqueConstraint("chain_id", "sender", "nonce"),
+    Index("ix_transactions_live", "sender", "status", "nonce"),
+)
+
+#: Signed forms of a transaction, oldest first; they differ in fees only.
+ATTEMPTS = Table(
+    "transaction_attempts",
+    METADATA,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("key", String(200), ForeignKey("transactions.key", ondelete="CASCADE"), nullable=False, index=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("max_fee_wei", Amount, nullable=False),
+    Column("tip_wei", Amount, nullable=False),
+    Column("signed_at", Float(53), nullable=False),
+)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sworn.chain.follower import BlockId, LogFollower
+from sworn.chain.gateway import Log
+from sworn.errors import TransientChainError
+from sworn.testing.gateway import Emission, MemoryGateway
+from sworn.types import Address
+
+CONTRACT = Address("0x" + "Aa" * 20)
+TOPIC = b"\x01" * 32
+
+
+def _emission(number: int) -> Emission:
+    return Emission(address=CONTRACT, topics=(TOPIC,), data=number.to_bytes(32, "big"))
+
+
+def _follower(gateway: MemoryGateway, *, confirmations: int = 0, max_range: int = 10, history: int = 8) -> LogFollower:
+    return LogFollower(
+        gateway=gateway,
+        addresses=(CONTRACT,),
+        topics=(TOPIC,),
+        start_block=1,
+        confirmations=confirmations,
+        max_range=max_range,
+        history_length=history,
+    )
+
+
+class Ledger:
+    """What a caller would store: history and the logs that stand."""
+
+    def __init__(self) -> None:
+        self.history: tuple[BlockId, ...] = ()
+        self.logs: list[Log] = []
+        self.rewinds: list[int] = []
+
+    def follow(self, follower: LogFollower) -> None:
+        """Steps until the follower says that it has caught up."""
+        for _ in range(200):
+            step = follower.step(self.history)
+            if step.rewound_to is not None:
+                self.rewinds.append(step.rewound_to)
+                self.logs = [log for log in self.logs if log.block_number <= (step.rewound_to or 0)]
+            self.logs.extend(step.logs)
+            self.history = step.history
+            if step.caught_up:
+                return
+        raise AssertionError("the follower never caught up")
+
+
+def _standing(gateway: MemoryGateway) -> list[Log]:
+    return [log for block in gateway.blocks for log in block.logs]
+
+
+def test_follower_long_chain_yields_every_log_once() -> None:
+    """Logs over many ranges arrive once each, in order."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    for number in range(25):
+        gateway.mine(2, emissions=[_emission(number)])
+    ledger.follow(_follower(gateway))
+    assert ledger.logs == _standing(gateway)
+    assert ledger.history[-1].hash == gateway.block("latest").hash
+
+
+def test_follower_with_confirmations_stays_behind() -> None:
+    """A log is reported only when enough blocks lie above it."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    follower = _follower(gateway, confirmations=3)
+    gateway.mine(emissions=[_emission(0)])
+    gateway.mine(2)
+    ledger.follow(follower)
+    assert ledger.logs == []
+    gateway.mine()
+    ledger.follow(follower)
+    assert len(ledger.logs) == 1
+
+
+def test_follower_after_reorg_rewinds_to_the_common_ancestor() -> None:
+    """A reorg is reported as a rewind to a block that still stands, before the new logs."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    follower = _follower(gateway)
+    for number in range(5):
+        gateway.mine(emissions=[_emission(number)])
+        ledger.follow(follower)
+    gateway.reorganise(2)
+    gateway.mine(emissions=[_emission(9)])
+    ledger.follow(follower)
+    assert ledger.rewinds == [3]
+    assert ledger.logs == _standing(gateway)
+
+
+def test_follower_reorg_deeper_than_history_starts_over() -> None:
+    """When no stored block stands any more, everything is void and read again."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    follower = _follower(gateway, history=3)
+    for number in range(10):
+        gateway.mine(emissions=[_emission(number)])
+        ledger.follow(follower)
+    gateway.reorganise(6)
+    gateway.mine()
+    ledger.follow(follower)
+    assert ledger.rewinds == [0]
+    assert ledger.logs == _standing(gateway)
+
+
+def test_follower_node_behind_changes_nothing() -> None:
+    """A node that lags behind the cursor is no reorg."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    follower = _follower(gateway)
+    gateway.mine(5)
+    ledger.follow(follower)
+    hidden = gateway.blocks[-2:]
+    del gateway.blocks[-2:]
+    step = follower.step(ledger.history)
+    assert (step.rewound_to, step.history, step.logs) == (None, ledger.history, ())
+    gateway.blocks.extend(hidden)
+    assert follower.step(ledger.history).rewound_to is None
+
+
+def test_follower_range_refused_halves_until_served() -> None:
+    """A node that serves only short ranges is asked for shorter ones, and nothing is lost."""
+    gateway, ledger = MemoryGateway(max_log_range=3), Ledger()
+    for number in range(20):
+        gateway.mine(emissions=[_emission(number)])
+    ledger.follow(_follower(gateway, max_range=16))
+    assert ledger.logs == _standing(gateway)
+
+
+def test_follower_node_down_raises() -> None:
+    """An unreachable node is reported, not hidden."""
+    gateway = MemoryGateway()
+    gateway.mine()
+    gateway.outage = TransientChainError("down")
+    with pytest.raises(TransientChainError):
+        _follower(gateway).step(())
+
+
+def test_follower_other_contracts_and_topics_are_left_out() -> None:
+    """Only the asked-for addresses and topics are reported."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    gateway.mine(
+        emissions=[
+            Emission(address=Address("0x" + "Bb" * 20), topics=(TOPIC,)),
+            Emission(address=CONTRACT, topics=(b"\x02" * 32,)),
+            _emission(1),
+        ]
+    )
+    ledger.follow(_follower(gateway))
+    assert [log.data for log in ledger.logs] == [(1).to_bytes(32, "big")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves=st.lists(st.tuples(st.sampled_from(["mine", "log", "reorg", "follow"]), st.integers(1, 4)), max_size=30))
+def test_follower_any_history_agrees_with_the_chain(moves: list[tuple[str, int]]) -> None:
+    """After any mix of blocks, reorgs and steps, the standing logs are exactly the chain's."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    follower = _follower(gateway, max_range=3, history=4)
+    for number, (move, size) in enumerate(moves):
+        if move == "mine":
+            gateway.mine(size)
+        elif move == "log":
+            gateway.mine(emissions=[_emission(number)])
+        elif move == "reorg" and len(gateway.blocks) > size:
+            gateway.reorganise(size)
+        else:
+            ledger.follow(follower)
+    ledger.follow(follower)
+    assert ledger.logs == _standing(gateway)
