@@ -31,7 +31,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 SEED = 20260101
 TARGET = Path(__file__).resolve().parent.parent / "sdk" / "sworn" / "testing" / "models"

@@ -44,6 +44,7 @@
     │   └── RequestRefuted            the answer was proven false; the fee is refunded
     ├── QuoteError                    no operator serves this on these terms
     └── StoreError                    the watcher's database
+        └── DigestConflict            another result was sworn for this request: never sign a second one
 """
 
 from __future__ import annotations
@@ -227,3 +228,7 @@ class QuoteError(SwornError):
 
 class StoreError(SwornError):
     """The watcher's database is unusable."""
+
+
+class DigestConflict(StoreError):
+    """Another result was journalled for the same request and operator; a second one must not be signed."""

@@ -34,7 +34,7 @@ def engine() -> Iterator[OnnxEngine]:
         yield running
 
 
-def until(condition: Callable[[], bool], *, timeout_s: float = 10.0) -> bool:
+def until(condition: Callable[[], bool], *, timeout_s: float = 20.0) -> bool:
     """Whether a condition came true in time."""
     deadline = time.monotonic() + timeout_s
     while not (is_true := condition()) and time.monotonic() < deadline:
@@ -61,6 +61,18 @@ def cpu_s(pid: int) -> float:
     """For how long a process has computed."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has asked for its exit status."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def kill_once_loaded(engine: OnnxEngine, *, sessions_built: int) -> None:
+    """Kills the only worker as soon as the engine has loaded so many models."""
+    assert until(lambda: engine.sessions_built == sessions_built)
+    (pid,) = engine.worker_pids
+    os.kill(pid, signal.SIGKILL)
 
 
 def works(engine: OnnxEngine) -> bool:
@@ -140,18 +152,15 @@ def test_worker_killed_while_idle_is_replaced(engine: OnnxEngine) -> None:
     """The next run starts another."""
     (old,) = engine.worker_pids
     os.kill(old, signal.SIGKILL)
-    assert until(lambda: not psutil.pid_exists(old) or psutil.Process(old).status() == psutil.STATUS_ZOMBIE)
+    assert until(lambda: is_gone(old))
     assert works(engine) and engine.worker_pids != (old,)
 
 
 def test_worker_killed_once_by_a_stranger_is_replaced_and_twice_fails_the_run(engine: OnnxEngine) -> None:
     """A stray kill does not blame the model: the run starts over once; a second death does."""
     thread, outcome = in_background(lambda: engine.run(graphs.endless_loop(), X, limits=LIMITS))
-    for sessions_built in (2, 3):
-        assert until(lambda count=sessions_built: engine.sessions_built == count)
-        assert not outcome
-        (pid,) = engine.worker_pids
-        os.kill(pid, signal.SIGKILL)
+    kill_once_loaded(engine, sessions_built=2)
+    kill_once_loaded(engine, sessions_built=3)
     thread.join(timeout=10)
     assert [type(error) for error in outcome] == [RunFailed]
     assert works(engine)
@@ -191,7 +200,7 @@ def test_engine_whose_process_is_killed_leaves_no_orphan() -> None:
         pid = int(owner.stdout.readline())
         assert until(lambda: cpu_s(pid) > 1.0)
         owner.kill()
-    assert until(lambda: not psutil.pid_exists(pid))
+    assert until(lambda: is_gone(pid))
 
 
 def test_worker_environment_holds_no_secrets(engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _sound(self) -> Iterator[None]:
-        # INVARIANT: a worker lives on only when its last answer was read in full; the next exchange would read the rest.
+        # INVARIANT: a worker lives on only when its last answer was read in full; the next exchange would read the rest
         is_sound = False
         try:
             yield

@@ -30,9 +30,11 @@ def _specs(values: Iterable[onnx.ValueInfoProto], *, side: str) -> tuple[TensorS
 
 
 def _spec(value: onnx.ValueInfoProto, *, side: str) -> TensorSpec:
-    if not value.name:
-        raise ModelMalformed(f"an {side} has no name")
-    label = f"{side} {value.name!r}"
+    name: object = value.name
+    # protobuf hands out texts that are not UTF-8 as bytes.
+    if not isinstance(name, str) or not name:
+        raise ModelMalformed(f"an {side} has no name, or one that is not UTF-8")
+    label = f"{side} {name!r}"
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         hint = "; convert the model with zipmap=False" if kind in ("sequence_type", "map_type") else ""
@@ -46,7 +48,7 @@ def _spec(value: onnx.ValueInfoProto, *, side: str) -> TensorSpec:
         raise ModelUnsupported(f"{label} does not state its shape")
     if len(tensor.shape.dim) > MAX_RANK:
         raise ModelUnsupported(f"{label} has rank {len(tensor.shape.dim)}, more than {MAX_RANK}")
-    return TensorSpec(name=value.name, dtype=dtype, shape=tuple(_size(dim, label) for dim in tensor.shape.dim))
+    return TensorSpec(name=name, dtype=dtype, shape=tuple(_size(dim, label) for dim in tensor.shape.dim))
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension, label: str) -> int | None:
