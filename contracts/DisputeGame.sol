@@ -162,10 +162,7 @@ contract DisputeGame is IDisputeGame, ReentrancyGuardTransient {
     }
 
     /// @dev Bars the operator from the request, or opens the uses of an off-chain result to slashing.
-    function _record(Result calldata result, Request calldata request, ResultId resultId)
-        private
-        returns (bool news)
-    {
+    function _record(Result calldata result, Request calldata request, ResultId resultId) private returns (bool news) {
         if (!_isOffchain(result)) return ORACLE.bar(request, result.operator);
         if (_convictedBy[resultId] != address(0)) return false;
         _convictedBy[resultId] = msg.sender;

@@ -115,7 +115,9 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
         nonReentrant
         returns (uint256 proposed)
     {
-        if (requests.length != answers.length || requests.length != signatures.length) revert BatchLengthMismatch();
+        if (requests.length != answers.length || requests.length != signatures.length) {
+            revert BatchLengthMismatch();
+        }
         for (uint256 i; i < requests.length; ++i) {
             RequestId requestId = requests[i].id(address(this));
             RequestState memory state = _states[requestId].unpack();
@@ -137,7 +139,9 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
             revert OperatorNotNamed(requestId, answer.operator, request_.operator);
         }
         // INVARIANT: a convicted operator never answers the same request again.
-        if (state.round != 0 && _barred[requestId][answer.operator]) revert OperatorBarredFromRequest(requestId, answer.operator);
+        if (state.round != 0 && _barred[requestId][answer.operator]) {
+            revert OperatorBarredFromRequest(requestId, answer.operator);
+        }
         if (answer.output.length > MAX_OUTPUT_BYTES) {
             revert OutputSizeInvalid(answer.output.length, MAX_OUTPUT_BYTES);
         }
@@ -344,9 +348,7 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
         bool isFinal,
         bytes calldata output
     ) private pure returns (bytes memory) {
-        return abi.encodeCall(
-            IInferenceConsumer.onInferenceResult, (requestId, salt, resultId, round, isFinal, output)
-        );
+        return abi.encodeCall(IInferenceConsumer.onInferenceResult, (requestId, salt, resultId, round, isFinal, output));
     }
 
     /* DISPUTE */
@@ -374,9 +376,7 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
         _barred[requestId][operator] = true;
         if (!reopened) _credits[request_.refundTo] += request_.feeWei;
 
-        emit ResultRefuted(
-            requestId, operator, resultId, reopened, uint256(request_.deadline) + state.extensionSeconds
-        );
+        emit ResultRefuted(requestId, operator, resultId, reopened, uint256(request_.deadline) + state.extensionSeconds);
 
         // A consumer that never learnt of the provisional result has nothing to undo, but it still has to learn that a
         // named operator's request is over.
@@ -385,9 +385,7 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
                 requestId,
                 request_,
                 CallbackKind.Refuted,
-                abi.encodeCall(
-                    IInferenceConsumer.onInferenceRefuted, (requestId, request_.salt, state.round, reopened)
-                )
+                abi.encodeCall(IInferenceConsumer.onInferenceRefuted, (requestId, request_.salt, state.round, reopened))
             );
         }
         return true;

@@ -15,6 +15,7 @@ from solidity import (
     SOLC_VERSION,
     Artifact,
     CompilationFailed,
+    Declaration,
     compile_sources,
     contract_sources,
     declarations,
@@ -23,8 +24,6 @@ from solidity import (
 
 ABI = ROOT / "abi"
 STANDARD_INPUT = Path("standard-json", "input.json")
-#: Libraries are inlined and abstract contracts are inherited: neither has an address or an interface of its own.
-PUBLISHED_KINDS = frozenset({"contract", "interface"})
 
 
 def render(value: Any) -> str:
@@ -32,11 +31,21 @@ def render(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def describe(artifact: Artifact) -> dict[str, Any]:
+def is_published(declaration: Declaration, artifact: Artifact) -> bool:
+    """Whether a declaration has a file in ``abi/``.
+
+    Abstract contracts are inherited and libraries are inlined, so neither is deployed; but a consumer can revert with
+    the errors of any library, used by our own contracts or not.
+    """
+    return declaration.kind in {"contract", "interface"} or (declaration.kind == "library" and bool(artifact.abi))
+
+
+def describe(declaration: Declaration, artifact: Artifact) -> dict[str, Any]:
     """The content of one file of ``abi/``."""
+    deployable = declaration.kind == "contract"
     return {
         "abi": artifact.abi,
-        "bytecode": artifact.bytecode,
+        "bytecode": artifact.bytecode if deployable else "0x",
         "compiler": {
             "evmVersion": EVM_VERSION,
             "optimizerRuns": OPTIMIZER_RUNS,
@@ -44,7 +53,7 @@ def describe(artifact: Artifact) -> dict[str, Any]:
             "viaIR": True,
         },
         "contractName": artifact.contract_name,
-        "runtimeSize": artifact.runtime_size,
+        "runtimeSize": artifact.runtime_size if deployable else 0,
         "sourceName": artifact.source_name,
     }
 
@@ -53,8 +62,9 @@ def expected_files() -> dict[Path, str]:
     """Every file that belongs under ``abi/``, by path from there. Raises `CompilationFailed`."""
     sources = contract_sources()
     artifacts = compile_sources(sources, strict=True)
-    published = [d for source in sources for d in declarations(source) if d.kind in PUBLISHED_KINDS]
-    files = {Path(f"{d.name}.json"): render(describe(artifacts[d.name])) for d in published}
+    declared = [declaration for source in sources for declaration in declarations(source)]
+    published = [(d, artifacts[d.name]) for d in declared if is_published(d, artifacts[d.name])]
+    files = {Path(f"{d.name}.json"): render(describe(d, artifact)) for d, artifact in published}
     files[STANDARD_INPUT] = render(standard_input(sources))
     return files
 

@@ -78,9 +78,14 @@ def error_signatures() -> dict[str, set[str]]:
 
 
 def test_abi_files_with_their_contracts_are_complete() -> None:
-    """Every contract and interface has its file, every file its contract, with the fields that readers need."""
-    pattern = re.compile(r"^(?:contract|interface)\s+(\w+)", flags=re.MULTILINE)
-    declared = {name: relative(path) for path in SOURCES for name in pattern.findall(code(path))}
+    """Every contract, interface and library with errors has its file, every file its source and all its fields."""
+    pattern = re.compile(r"^(contract|interface|library)\s+(\w+)(.*?)^\}", flags=re.MULTILINE | re.DOTALL)
+    declared = {
+        name: relative(path)
+        for path in SOURCES
+        for kind, name, body in pattern.findall(code(path))
+        if kind != "library" or re.search(r"^\s*error\s", body, flags=re.MULTILINE)
+    }
     assert {path.stem: artifact(path)["sourceName"] for path in ARTIFACTS} == declared
     needed = {"abi", "bytecode", "compiler", "contractName", "runtimeSize", "sourceName"}
     assert all(artifact(path).keys() == needed for path in ARTIFACTS)
@@ -107,6 +112,14 @@ def test_custom_errors_and_exception_classes_match_both_ways() -> None:
     expected = {name: keccak(text=next(iter(found)))[:4] for name, found in error_signatures().items()}
     assert {name: cls.selector for name, cls in abi.REVERTS.items()} == expected
     assert {name: cls.name for name, cls in abi.REVERTS.items()} == {name: name for name in expected}
+
+
+def test_exception_classes_and_declared_errors_match_both_ways() -> None:
+    """What the sources declare has a class, and every class has a declaration in our sources or OpenZeppelin's."""
+    pattern = re.compile(r"^\s*error\s+(\w+)\s*\(", flags=re.MULTILINE)
+    everything = "\n".join(source["content"] for source in artifact(STANDARD_INPUT)["sources"].values())
+    ours = {name for path in SOURCES for name in pattern.findall(code(path))}
+    assert ours <= abi.REVERTS.keys() <= set(pattern.findall(everything))
 
 
 def test_exception_classes_of_contracts_are_never_written_by_hand() -> None:

@@ -134,9 +134,8 @@ contract RiskPricedLending is InferenceConsumer {
         if (principalWei == 0 || principalWei > availableWei || principalWei > type(uint88).max) {
             revert PrincipalOutOfRange(principalWei, availableWei);
         }
-        bytes memory input = Tensors.payloadOf(
-            Tensors.float32s(featureWads, Tensors.shape2(1, uint32(featureWads.length)))
-        );
+        bytes memory input =
+            Tensors.payloadOf(Tensors.float32s(featureWads, Tensors.shape2(1, uint32(featureWads.length))));
         // A borrower's next loan has another number, because the previous one is repaid or declined by then.
         loanId = uint256(keccak256(abi.encode(msg.sender, block.number, principalWei, input)));
 

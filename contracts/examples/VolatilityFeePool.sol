@@ -44,7 +44,7 @@ contract VolatilityFeePool is InferenceConsumer {
     event FeeChanged(uint256 feeWad, uint256 volatilityWad, RequestId requestId);
     /// @notice Emitted when a price is recorded.
     event PriceRecorded(uint256 indexed index, uint256 priceWad);
-    /// @notice Emitted on every swap.
+    /// @notice Emitted when somebody swaps.
     event Swapped(address indexed user, address indexed tokenIn, uint256 amountIn, uint256 amountOut, uint256 feeWad);
 
     uint256 public constant RETURNS = 16;

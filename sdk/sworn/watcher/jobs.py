@@ -35,7 +35,7 @@ class JobStatus(Enum):
     EXPIRED = "expired"
     #: The request ended with a refuted result. Ends here.
     REFUTED = "refuted"
-    #: The request's block is no longer part of the chain; the job starts anew when the request is seen again. Ends here.
+    #: The request's block left the chain; the job starts anew when the request is seen again. Ends here.
     ORPHANED = "orphaned"
     #: Given up after repeated unexpected errors, for the stored reason; waits for a person. Ends here.
     PARKED = "parked"

@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 
 from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -196,42 +202,63 @@ class WatcherSettings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load_settings` merged."""
-        return (init_settings,)
-
     @property
     def operator_address(self) -> Address | None:
         """The configured operator, typed."""
         return None if self.operator is None else Address(self.operator)
 
 
-def load_settings(
-    files: Sequence[Path] = (), *, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
-) -> WatcherSettings:
-    """Settings from TOML files (later ones win), ``environment`` and nested ``overrides``.
+def load_settings(files: Sequence[Path] = (), *, overrides: Mapping[str, Any] | None = None) -> WatcherSettings:
+    """Settings from TOML files (later ones win), then the process's environment, then nested ``overrides``.
 
     Relative paths in a file count from that file's directory. Raises `ConfigurationError` that lists every problem.
     """
     merged: dict[str, Any] = {}
     for file in files:
         merged = _merge(merged, _anchored(_read(file), file.resolve().parent))
-    merged = _merge(merged, _from_environment(environment))
-    return validate_settings(_merge(merged, overrides or {}))
+
+    class Layered(WatcherSettings):
+        """The same settings, with this call's files below the environment."""
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            *args: PydanticBaseSettingsSource,
+            **kwargs: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                kwargs["init_settings"],
+                kwargs["env_settings"],
+                InitSettingsSource(settings_cls, init_kwargs=merged),
+            )
+
+    return _build(Layered, overrides or {})
 
 
 def validate_settings(values: Mapping[str, Any]) -> WatcherSettings:
-    """Settings from a nested mapping. Raises `ConfigurationError` that lists every problem."""
+    """Settings from a nested mapping alone. Raises `ConfigurationError` that lists every problem."""
+
+    class Given(WatcherSettings):
+        """The same settings, without the environment."""
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            *args: PydanticBaseSettingsSource,
+            **kwargs: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (kwargs["init_settings"],)
+
+    return _build(Given, values)
+
+
+def _build(kind: type[WatcherSettings], values: Mapping[str, Any]) -> WatcherSettings:
     try:
-        return WatcherSettings(**values)
+        return kind(**values)
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment is not usable: {error}") from None
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, item['loc'])) or 'settings'}: {_problem(item['type'], item['msg'])}"

@@ -41,7 +41,7 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """A database by SQLAlchemy URL, for example ``sqlite:////var/lib/sworn/watcher.db``. Raises `ConfigurationError`."""
+    """A database by SQLAlchemy URL, for example ``sqlite:///watcher.db``. Raises `ConfigurationError`."""
     try:
         engine = create_engine(make_url(url), pool_pre_ping=True)
     except (ArgumentError, ImportError, ValueError) as error:

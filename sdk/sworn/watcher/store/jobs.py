@@ -17,6 +17,7 @@ from sworn.watcher.store.database import Database
 from sworn.watcher.store.tables import BLOCKS, JOBS, ORIGIN, SIGNED_DIGESTS
 
 _OPEN = tuple(status.value for status in JobStatus if not status.terminal)
+_MOVING = tuple(value for value in _OPEN if value != JobStatus.SEEN.value)
 #: Ends that a chain reorganisation can undo.
 _SETTLED = tuple(
     status.value for status in JobStatus if status.terminal and status not in (JobStatus.ORPHANED, JobStatus.PARKED)
@@ -65,31 +66,32 @@ class JobStore:
     def job(self, request_id: RequestId) -> Job | None:
         """One job."""
         with self.database.transaction() as connection:
-            row = connection.execute(select(JOBS).where(JOBS.c.request_id == request_id)).first()
-            return None if row is None else _job(row._mapping)
+            row = connection.execute(select(JOBS).where(JOBS.c.request_id == request_id)).mappings().first()
+            return None if row is None else _job(row)
 
     def jobs(self) -> list[Job]:
         """Every job, in chain order."""
         with self.database.transaction() as connection:
             rows = connection.execute(select(JOBS).order_by(JOBS.c.block_number, JOBS.c.request_id))
-            return [_job(row._mapping) for row in rows]
+            return [_job(row) for row in rows.mappings()]
 
-    def due(self, *, block_timestamp: int, limit: int) -> list[Job]:
-        """Open jobs whose times have come, oldest first."""
+    def due(self, *, block_timestamp: int, limit: int, seen: bool) -> list[Job]:
+        """Open jobs whose times have come, oldest first: those that are only SEEN, or all others."""
+        statuses = (JobStatus.SEEN.value,) if seen else _MOVING
         query = (
             select(JOBS)
-            .where(JOBS.c.status.in_(_OPEN), JOBS.c.due_at <= block_timestamp, JOBS.c.retry_at <= self.clock())
+            .where(JOBS.c.status.in_(statuses), JOBS.c.due_at <= block_timestamp, JOBS.c.retry_at <= self.clock())
             .order_by(JOBS.c.retry_at, JOBS.c.block_number)
             .limit(limit)
         )
         with self.database.transaction() as connection:
-            return [_job(row._mapping) for row in connection.execute(query)]
+            return [_job(row) for row in connection.execute(query).mappings()]
 
     def save(self, job: Job) -> None:
         """Stores a job's progress."""
         with self.database.transaction() as connection:
-            progress = {name: value for name, value in _progress(job).items()}
-            connection.execute(update(JOBS).where(JOBS.c.request_id == job.request_id).values(progress | self._now()))
+            values = _progress(job) | self._now()
+            connection.execute(update(JOBS).where(JOBS.c.request_id == job.request_id).values(values))
 
     def oath(self, request_id: RequestId, operator: Address) -> Oath | None:
         """The result sworn by an operator for a request."""
@@ -135,7 +137,7 @@ class JobStore:
         """Orphans the jobs of void blocks and opens again those whose end lay in them."""
         orphaned = {"status": JobStatus.ORPHANED.value, "reason": "its block left the chain"}
         connection.execute(update(JOBS).where(JOBS.c.block_number > number).values(orphaned | self._now()))
-        reopened = {"status": JobStatus.SEEN.value, "reason": "", "settled_block": None} | _FRESH
+        reopened = {**_FRESH, "status": JobStatus.SEEN.value, "reason": "", "settled_block": None}
         connection.execute(
             update(JOBS)
             .where(JOBS.c.block_number <= number, JOBS.c.status.in_(_SETTLED), JOBS.c.settled_block > number)
@@ -149,9 +151,7 @@ class JobStore:
         if known is None:
             connection.execute(insert(JOBS).values(_row(job) | {"created_at": self.clock()} | self._now()))
         elif known == JobStatus.ORPHANED.value:
-            connection.execute(
-                update(JOBS).where(JOBS.c.request_id == job.request_id).values(_row(job) | self._now())
-            )
+            connection.execute(update(JOBS).where(JOBS.c.request_id == job.request_id).values(_row(job) | self._now()))
 
     def _now(self) -> dict[str, Any]:
         return {"updated_at": self.clock()}
@@ -162,9 +162,7 @@ _FRESH: Mapping[str, Any] = {"due_at": 0, "retry_at": 0.0, "attempts": 0}
 
 def _oath(connection: Connection, request_id: RequestId, operator: Address) -> Oath | None:
     row = connection.execute(
-        select(SIGNED_DIGESTS).where(
-            SIGNED_DIGESTS.c.request_id == request_id, SIGNED_DIGESTS.c.operator == operator
-        )
+        select(SIGNED_DIGESTS).where(SIGNED_DIGESTS.c.request_id == request_id, SIGNED_DIGESTS.c.operator == operator)
     ).first()
     if row is None:
         return None

@@ -27,15 +27,13 @@ class SqlTransactionStore:
 
     def get(self, key: str) -> TransactionRecord | None:
         with self.database.transaction() as connection:
-            row = connection.execute(select(TRANSACTIONS).where(TRANSACTIONS.c.key == key)).first()
-            return None if row is None else _record(connection, row._mapping)
+            row = connection.execute(select(TRANSACTIONS).where(TRANSACTIONS.c.key == key)).mappings().first()
+            return None if row is None else _record(connection, row)
 
     def put(self, record: TransactionRecord) -> None:
         with self.database.transaction() as connection:
             values = self._values(record)
-            known = connection.execute(
-                update(TRANSACTIONS).where(TRANSACTIONS.c.key == record.key).values(values)
-            )
+            known = connection.execute(update(TRANSACTIONS).where(TRANSACTIONS.c.key == record.key).values(values))
             if known.rowcount == 0:
                 connection.execute(insert(TRANSACTIONS).values(values))
             connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.key == record.key))
@@ -63,9 +61,7 @@ class SqlTransactionStore:
             return None if highest is None else int(highest) + 1
 
     def _of(self, sender: Address) -> Any:
-        return select(TRANSACTIONS).where(
-            TRANSACTIONS.c.sender == sender, TRANSACTIONS.c.chain_id == self.chain_id
-        )
+        return select(TRANSACTIONS).where(TRANSACTIONS.c.sender == sender, TRANSACTIONS.c.chain_id == self.chain_id)
 
     def _values(self, record: TransactionRecord) -> dict[str, Any]:
         intent = record.intent
@@ -104,8 +100,8 @@ def _attempt_rows(record: TransactionRecord) -> list[dict[str, Any]]:
 
 
 def _records(connection: Connection, query: Any) -> list[TransactionRecord]:
-    rows: Iterable[Any] = connection.execute(query).all()
-    return [_record(connection, row._mapping) for row in rows]
+    rows: Iterable[Any] = connection.execute(query).mappings().all()
+    return [_record(connection, row) for row in rows]
 
 
 def _record(connection: Connection, row: Mapping[Any, Any]) -> TransactionRecord:

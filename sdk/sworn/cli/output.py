@@ -1,0 +1,141 @@
+"""What the command says: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+#: Elements of one array that are shown to a person.
+MAX_SHOWN_ELEMENTS = 64
+#: What a terminal that does not say its width is taken to have.
+DEFAULT_WIDTH = 100
+_ETHER = 10**18
+_GWEI = 10**9
+
+
+class Output:
+    """Two consoles. With ``as_json``, stdout gets exactly one JSON document."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        # A pipe has no width: tables are laid out for an ordinary terminal instead of being cut.
+        width = None if sys.stdout.isatty() else DEFAULT_WIDTH
+        self.console = Console(highlight=False, width=width)
+        self.progress = Console(stderr=True, highlight=False)
+
+    def result(self, document: Mapping[str, Any] | Sequence[Any], human: RenderableType | None = None) -> None:
+        """The command's result: the document for machines, ``human`` (by default the same, as a table) for people."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(plain(document), indent=2) + "\n")
+            sys.stdout.flush()
+        else:
+            self.console.print(human if human is not None else facts(document))
+
+    def note(self, text: str) -> None:
+        """One line about what is going on."""
+        self.progress.print(text, markup=False)
+
+    def error(self, *, kind: str, message: str, exit_code: int, hint: str = "") -> None:
+        """Why the command ends without its result."""
+        if self.as_json:
+            error = {"type": kind, "message": message, "hint": hint, "exit_code": exit_code}
+            sys.stdout.write(json.dumps({"error": error}, indent=2) + "\n")
+            sys.stdout.flush()
+            return
+        text = Text("error: ", style="bold red").append(message, style="default")
+        self.progress.print(text, soft_wrap=True)
+        if hint:
+            self.progress.print(Text(hint, style="dim"), soft_wrap=True)
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """Shows that something takes time; nothing where stderr is no terminal."""
+        if not self.progress.is_terminal:
+            yield
+            return
+        with self.progress.status(Text(text)):
+            yield
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON knows it: bytes as 0x-hex, enum members by name, arrays as nested lists, amounts as integers."""
+    if isinstance(value, bytes | bytearray):
+        return "0x" + value.hex()
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.repr}
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def facts(document: Mapping[str, Any] | Sequence[Any]) -> Table:
+    """Names and values, one per line."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    items = document.items() if isinstance(document, Mapping) else enumerate(document)
+    for name, value in items:
+        if value is not None:
+            table.add_row(str(name).replace("_", " "), shown(str(name), plain(value)))
+    return table
+
+
+def shown(name: str, value: Any) -> str:
+    """A plain value as people read it; ``name`` tells amounts from numbers."""
+    if name.endswith("_wei") and isinstance(value, int):
+        return ether(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "\n".join(f"{key.replace('_', ' ')}: {shown(key, item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return "\n".join(shown(name, item) for item in value) or "none"
+    return str(value)
+
+
+def ether(wei: int) -> str:
+    """An amount in the unit in which it is easiest to read, exactly."""
+    size = abs(wei)
+    if size >= _ETHER // 10_000 or wei == 0:
+        return f"{_decimal(wei, 18)} ETH"
+    return f"{_decimal(wei, 9)} gwei" if size >= _GWEI // 1000 else f"{wei} wei"
+
+
+def array(value: Any) -> str:
+    """An array as text: values, type and shape; long ones shortened."""
+    flat = np.asarray(value)
+    text = np.array2string(flat, threshold=MAX_SHOWN_ELEMENTS, precision=8, separator=", ", max_line_width=90)
+    return f"{text}  {flat.dtype}{list(flat.shape)}"
+
+
+def short(value: bytes | str, digits: int = 8) -> str:
+    """The beginning of a hash or an address."""
+    text = "0x" + value.hex() if isinstance(value, bytes) else value
+    return text if len(text) <= 2 + 2 * digits else f"{text[: 2 + digits]}…{text[-4:]}"
+
+
+def _decimal(number: int, places: int) -> str:
+    whole, rest = divmod(abs(number), 10**places)
+    digits = f"{rest:0{places}d}".rstrip("0")
+    return f"{'-' if number < 0 else ''}{whole:,}{'.' + digits if digits else ''}"

@@ -1,0 +1,206 @@
+"""Artifacts over http and https, from hosts that nobody vouches for.
+
+Written on `http.client`, where the address that was checked is the address that is connected to, nothing is
+decompressed, no proxy, cookie or netrc entry takes part, and one deadline covers connection, headers and body.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from base64 import b64encode
+from collections.abc import Generator
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Final
+from urllib.parse import SplitResult, quote, unquote, urljoin
+
+import certifi
+
+from sworn.errors import ArtifactUnavailable
+from sworn.storage import addresses
+from sworn.storage.fetching import mask_uri, split_uri
+
+_CHUNK_BYTES = 1 << 16
+# A name may have any number of addresses; each costs a connect timeout.
+_MAX_ADDRESSES: Final = 4
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class HttpFetcher:
+    """Streams ``http://`` and ``https://`` URIs, identity-encoded. Times in seconds."""
+
+    def __init__(
+        self,
+        *,
+        allow_private_hosts: bool = False,
+        connect_timeout_s: float = 10.0,
+        read_timeout_s: float = 30.0,
+        total_timeout_s: float = 600.0,
+        max_redirects: int = 5,
+        resolve: addresses.Resolver = addresses.resolve,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._allow_private_hosts = allow_private_hosts
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._total_timeout_s = total_timeout_s
+        self._max_redirects = max_redirects
+        self._resolve = resolve
+        self._ssl_context = ssl_context
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """``http`` and ``https``."""
+        return frozenset({"http", "https"})
+
+    def open(self, uri: str) -> Generator[bytes, None, None]:
+        """Chunks of the body of the first answer that is not a redirect. Raises `ArtifactUnavailable`."""
+        deadline = _Deadline(self._total_timeout_s)
+        try:
+            yield from self._follow(uri, deadline)
+            deadline.check(uri)
+        except ArtifactUnavailable:
+            deadline.check(uri)
+            raise
+        except (OSError, HTTPException, ValueError) as error:
+            deadline.check(uri)
+            # Only the system's own words are repeated: others may quote the URI with its secrets.
+            reason = str(error) if isinstance(error, OSError) else type(error).__name__
+            raise ArtifactUnavailable(f"{mask_uri(uri)}: {reason}") from error
+        finally:
+            deadline.cancel()
+
+    def _follow(self, uri: str, deadline: _Deadline) -> Generator[bytes, None, None]:
+        for _ in range(self._max_redirects + 1):
+            connection = self._connect(uri, deadline)
+            try:
+                response = _ask(connection, split_uri(uri))
+                if response.status not in _REDIRECTS:
+                    yield from _body(response, uri)
+                    return
+                location = response.getheader("Location")
+            finally:
+                connection.close()
+            if location is None:
+                raise ArtifactUnavailable(f"{mask_uri(uri)}: a redirect without a target")
+            uri = urljoin(uri, location)
+        raise ArtifactUnavailable(f"{mask_uri(uri)}: more than {self._max_redirects} redirects")
+
+    def _connect(self, uri: str, deadline: _Deadline) -> HTTPConnection:
+        parts = split_uri(uri)
+        if parts.scheme not in self.schemes or not parts.hostname:
+            raise ArtifactUnavailable(f"{mask_uri(uri)}: not an http or https address")
+        secure = parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        sock = self._dial(uri, parts.hostname, port)
+        try:
+            return self._speak(sock, parts.hostname, port, secure=secure, deadline=deadline)
+        except (OSError, ValueError):
+            sock.close()
+            raise
+
+    def _speak(self, sock: socket.socket, host: str, port: int, *, secure: bool, deadline: _Deadline) -> HTTPConnection:
+        if not secure:
+            plain = HTTPConnection(host, port)
+            plain.sock = sock
+            deadline.watch(sock)
+            return plain
+        context = self._ssl_context or ssl.create_default_context(cafile=certifi.where())
+        connection = HTTPSConnection(host, port, context=context)
+        wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        connection.sock = wrapped
+        try:
+            deadline.watch(wrapped)
+            wrapped.do_handshake()
+        except (OSError, ValueError):
+            wrapped.close()
+            raise
+        return connection
+
+    def _dial(self, uri: str, host: str, port: int) -> socket.socket:
+        found = self._resolve(host, port)
+        # SAFETY: what was checked is what is dialled; resolving again could give another answer.
+        allowed = [ip for ip in found if self._allow_private_hosts or addresses.is_public(ip)]
+        del allowed[_MAX_ADDRESSES:]
+        if not allowed:
+            raise ArtifactUnavailable(f"{mask_uri(uri)}: the host is not on the public internet")
+        for ip in allowed[:-1]:
+            try:
+                return self._dial_address(ip, port)
+            except OSError:
+                continue
+        return self._dial_address(allowed[-1], port)
+
+    def _dial_address(self, ip: str, port: int) -> socket.socket:
+        sock = socket.create_connection((ip, port), timeout=self._connect_timeout_s)
+        sock.settimeout(self._read_timeout_s)
+        return sock
+
+
+class _Deadline:
+    """Cuts the current connection when time is up: a read timeout alone never ends a peer that drips bytes."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._expired = False
+        self._timer = threading.Timer(timeout_s, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def watch(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._sock = sock
+            if self._expired:
+                raise TimeoutError("no time left")
+
+    def check(self, uri: str) -> None:
+        if self._expired:
+            raise ArtifactUnavailable(f"{mask_uri(uri)}: not complete after {self._timeout_s:g} s")
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._expired = True
+            if self._sock is None:
+                return
+            try:
+                # The plain method, also under TLS: the reading thread wakes up and owns everything else.
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            except OSError:
+                # Closed already.
+                return
+
+
+def _ask(connection: HTTPConnection, parts: SplitResult) -> HTTPResponse:
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+    if parts.query:
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?[]")
+    headers = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": "sworn"}
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    connection.request("GET", target, headers=headers)
+    return connection.getresponse()
+
+
+def _body(response: HTTPResponse, uri: str) -> Generator[bytes, None, None]:
+    if response.status != 200:
+        raise ArtifactUnavailable(f"{mask_uri(uri)}: answered {response.status}")
+    encoding = response.getheader("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        # SAFETY: nothing is ever inflated, so a compressed answer cannot grow in here.
+        raise ArtifactUnavailable(f"{mask_uri(uri)}: answered with a compressed body, which was not asked for")
+    expected, received = response.length, 0
+    while expected is None or received < expected:
+        chunk = response.read1(_CHUNK_BYTES)
+        if not chunk:
+            break
+        received += len(chunk)
+        yield chunk
+    if expected is not None and received != expected:
+        raise ArtifactUnavailable(f"{mask_uri(uri)}: ended after {received} of {expected} bytes")
