@@ -22,10 +22,11 @@ TWINS: tuple[tuple[str, str], ...] = (
     ("chain/web3_gateway_async.py", "chain/web3_gateway.py"),
     ("chain/transactor_async.py", "chain/transactor.py"),
     ("chain/deployment_async.py", "chain/deployment.py"),
-    ("client/async_transactions.py", "client/transactions.py"),
+    ("client/async_contracts.py", "client/contracts.py"),
+    ("client/async_signing.py", "client/signing.py"),
     ("client/async_market.py", "client/market.py"),
+    ("client/async_reports.py", "client/reports.py"),
     ("client/async_requests.py", "client/requests.py"),
-    ("client/async_status.py", "client/status.py"),
     ("client/async_events.py", "client/events.py"),
     ("client/async_operators.py", "client/operators.py"),
     ("client/async_client.py", "client/client.py"),
@@ -94,7 +95,7 @@ def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> 
 def _formatted(text: str, *, path: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
     name = str(PACKAGE / path)
-    for command in (["check", "--quiet", "--select", "I", "--fix"], ["format", "--quiet"]):
+    for command in (["check", "--quiet", "--select", "I,UP028", "--fix", "--unsafe-fixes"], ["format", "--quiet"]):
         done = subprocess.run(
             [*ruff, *command, "--stdin-filename", name, "-"], input=text, capture_output=True, text=True, cwd=ROOT
         )

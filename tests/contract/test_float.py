@@ -20,7 +20,7 @@ WAD_BITS = 254
 FORMATS = pytest.mark.parametrize("form", [BINARY32, BINARY64], ids=lambda form: form.name)
 #: Calls change nothing, so examples may share a chain.
 PROPERTY = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 #: Magnitudes of every size, not only large ones.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sworn.types import Answer, Profile, Request
 
 from tests.support.accounts import funded_account, funded_accounts
-from tests.support.chain import Chain, TransactionReceipt
+from tests.support.chain import Chain, Contract, TransactionReceipt
 from tests.support.node import Node
 from tests.support.scene import FEE_WEI, INPUT, OFFER, Scene, make_model, make_output, set_scene
 from tests.support.system import ETHER, deploy_system
@@ -44,12 +44,11 @@ def measure_gas(node: Node) -> Mapping[str, GasCost]:
 class _Workload:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        oracle, operator = scene.system.oracle, scene.cast.operator
-        arguments = (oracle, scene.cast.models[Profile.EXACT], operator.address)
-        self._consumer = scene.chain.deploy("BenchConsumer", *arguments, by=funded_account(0))
+        self._consumer = self._deploy_consumer()
         self._round = 0
         # More than any batch locks.
-        scene.system.operator_registry.send("addStake", operator, by=scene.cast.stranger, value_wei=100 * ETHER)
+        arguments = ("addStake", scene.cast.operator)
+        scene.system.operator_registry.send(*arguments, by=scene.cast.stranger, value_wei=100 * ETHER)
 
     def moves(self) -> Mapping[str, Callable[[], TransactionReceipt]]:
         return {
@@ -76,7 +75,13 @@ class _Workload:
         return {
             "propose_batch50_each": _cost(self._propose_many(self._asked_many()), share=BATCH),
             "finalize_batch50_each": _cost(self._finalize_many(self._asked_many()), share=BATCH),
+            "finalize_batch50_consumers_each": _cost(self._finalize_many(self._asked_by_many()), share=BATCH),
         }
+
+    def _deploy_consumer(self) -> Contract:
+        oracle, cast = self._scene.system.oracle, self._scene.cast
+        arguments = (oracle, cast.models[Profile.EXACT], cast.operator)
+        return self._scene.chain.deploy("BenchConsumer", *arguments, by=funded_account(0))
 
     def _make_request(self) -> Request:
         return self._scene.make_request(requester=self._consumer.address, callback_gas=100_000)
@@ -92,6 +97,13 @@ class _Workload:
 
     def _asked_many(self) -> list[Request]:
         return [self._asked() for _ in range(BATCH)]
+
+    def _asked_by_many(self) -> list[Request]:
+        requests = []
+        for _ in range(BATCH):
+            self._consumer = self._deploy_consumer()
+            requests.append(self._asked())
+        return requests
 
     def _request(self) -> TransactionReceipt:
         return self._scene.send_request(self._scene.make_request())

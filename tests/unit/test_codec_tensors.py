@@ -264,6 +264,7 @@ def test_lists_that_fit_the_dtype_are_converted(dtype: DType, value: list[Any]) 
         (DType.INT32, [True]),
         (DType.FLOAT32, [2**24 + 1]),
         (DType.FLOAT64, [10**400]),
+        (DType.FLOAT32, [2**200]),
         (DType.FLOAT32, [True]),
         (DType.FLOAT32, ["1"]),
         (DType.FLOAT32, [None]),

@@ -27,7 +27,7 @@ from sworn.codec.hashing import (
 from sworn.codec.payload import split_payload
 from sworn.codec.tensors import decode_payload, dtype_of, encode_payload, encode_reference, reference_of
 from sworn.codec.trees import data_root, payload_root, tensor_root
-from sworn.errors import DTypeUnsupported, PayloadMalformed
+from sworn.errors import DTypeUnsupported, PayloadMalformed, ValueNotFinite
 from sworn.types import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -71,8 +71,15 @@ MALFORMED = {
     "second tensor missing": "02030007",
     "billion elements": "010103000003e8000003e8000003e800000000",
     "product overflow": "010103800000008000000000000004",
+    "largest shape": "010d20" + "ffffffff" * 32,
+}
+NOT_CANONICAL = {
     "zero before overflow": "01030300000000ffffffffffffffff",
     "zero after overflow": "010303ffffffffffffffff00000000",
+    "float32 negative zero": "01010080000000",
+    "float32 NaN": "0101007fc00000",
+    "float64 infinity": "010b00fff0000000000000",
+    "bool 2": "01090002",
 }
 
 
@@ -100,6 +107,10 @@ def vectors() -> dict[str, Any]:
     return {
         "payloads": [_payload_vector(name, case) for name, case in arrays().items()],
         "malformedPayloads": [{"name": name, "payload": "0x" + payload} for name, payload in MALFORMED.items()],
+        "notCanonicalPayloads": [
+            {"name": name, "payload": "0x" + payload, "payloadRoot": _hex(payload_root(bytes.fromhex(payload)))}
+            for name, payload in NOT_CANONICAL.items()
+        ],
         "reference": {"uri": "ipfs://größe", "payload": _hex(encode_reference("ipfs://größe"))},
         **_statement_vectors(),
     }
@@ -119,7 +130,7 @@ def _payload_vector(name: str, case: list[NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def _statement_vectors() -> dict[str, Any]:
+def _model_and_request() -> tuple[Model, Request]:
     model = Model(
         version=1,
         profile=Profile.SIGNED,
@@ -143,6 +154,11 @@ def _statement_vectors() -> dict[str, Any]:
         assurance=Assurance.PROVISIONAL,
         salt=bytes(range(32, 64)),
     )
+    return model, request
+
+
+def _statement_vectors() -> dict[str, Any]:
+    model, request = _model_and_request()
     answer = Answer(operator=OPERATOR, trace_root=ZERO_HASH, output=encode_payload(arrays()["matrix"]))
     result = result_of(request, answer, chain_id=DOMAIN.chain_id, oracle=ORACLE)
     failure = Failure(request_id=result.request_id, operator=OPERATOR, code=FailureCode.NOT_FINITE)
@@ -200,6 +216,13 @@ def test_malformed_vectors_are_refused() -> None:
     for vector in json.loads(FILE.read_text(encoding="utf-8"))["malformedPayloads"]:
         with pytest.raises((PayloadMalformed, DTypeUnsupported)):
             payload_root(bytes.fromhex(vector["payload"][2:]))
+
+
+def test_vectors_that_are_not_canonical_have_a_root_but_are_not_decoded() -> None:
+    """Roots look at structure; values are the decoder's matter."""
+    for payload in NOT_CANONICAL.values():
+        with pytest.raises((PayloadMalformed, ValueNotFinite)):
+            decode_payload(bytes.fromhex(payload))
 
 
 if __name__ == "__main__":

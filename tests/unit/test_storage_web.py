@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import socket
 import ssl
 import threading
 import time
@@ -47,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     seen: list[tuple[str, dict[str, str]]]
     stop: threading.Event
 
-    def do_GET(self) -> None:  # noqa: N802 -- the name http.server calls
+    def do_GET(self) -> None:
         """Answers by path."""
         self.seen.append((self.path, dict(self.headers)))
         self.close_connection = True
@@ -118,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
         self.head(302, Location="file:///etc/hostname", Content_Length=0)
 
     def serve_to_private(self) -> None:
-        self.head(302, Location=f"http://127.0.0.2:{self.server.server_address[1]}/good", Content_Length=0)
+        self.head(302, Location=f"http://127.0.0.2:{self.connection.getsockname()[1]}/good", Content_Length=0)
 
     def serve_body_drip(self) -> None:
         self.head(200, Content_Length=len(ARTIFACT))
@@ -299,13 +300,24 @@ def test_public_addresses_are_told_from_others(address: str, public: bool) -> No
     "uri",
     [
         *("http://", "http://user@/", "http://127.0.0.1:99999/", "http://127.0.0.1:1/", "http://" + "a" * 300 + "/"),
-        *("http://no-such-host.invalid/", "http://127.0.0.1\x00/", "http://a..b/", "http:good"),
+        *("http://127.0.0.1\x00/", "http://a..b/", "http:good"),
     ],
 )
 def test_unusable_address_is_unavailable(store: CachedArtifactStore, uri: str) -> None:
     """Empty, impossible, unknown and closed: one typed error."""
     with pytest.raises(ArtifactUnavailable):
         store.get(HASH, uris=(uri,))
+
+
+def test_host_without_an_address_is_unavailable(tmp_path: Path) -> None:
+    """What the resolver says is an outcome like any other."""
+
+    def fail(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    store = CachedArtifactStore(tmp_path, fetchers=[HttpFetcher(resolve=fail)])
+    with pytest.raises(ArtifactUnavailable):
+        store.get(HASH, uris=("https://model.example/",))
 
 
 def test_https_demands_a_trusted_certificate_for_the_name(tmp_path: Path, server: Server) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from sworn import abi
-from sworn.chain.gateway import AsyncGateway, Block, Call, Log, Topic
 from sworn.chain.deployment_files import CONTRACTS
-from sworn.codec.structs import offer_from_abi, request_state_from_abi
+from sworn.chain.gateway import AsyncGateway, Block, Call, Log, Topic
 from sworn.client.records import OperatorAccount
 from sworn.client.verification import Requested, requested_from
+from sworn.codec.structs import offer_from_abi, request_state_from_abi
 from sworn.errors import ChainError, RequestUnknown
 from sworn.types import Address, Deployment, ModelId, Offer, Profile, RequestId, RequestState
 
@@ -85,40 +84,51 @@ class AsyncContracts:
 
     async def requested(self, request_id: RequestId, *, from_block: int | None = None) -> Requested:
         """A request from its log. Raises `RequestUnknown`."""
-        async for log in self.logs("oracle", "InferenceRequested", request_id, from_block=from_block, newest_first=True):
-            return requested_from(log, self.deployment)
-        raise RequestUnknown(f"no request 0x{request_id.hex()} at {self.deployment.oracle}")
+        log = await self.newest_log("oracle", "InferenceRequested", request_id, from_block=from_block)
+        if log is None:
+            raise RequestUnknown(f"no request 0x{request_id.hex()} at {self.deployment.oracle}")
+        return requested_from(log, self.deployment)
 
-    async def logs(
-        self, contract: str, event: str, *indexed: Topic, from_block: int | None = None, newest_first: bool = False
-    ) -> AsyncIterator[Log]:
-        """Logs of one event, filtered by its indexed arguments (None = any, addresses as 32-byte words).
+    async def logs(self, contract: str, event: str, *indexed: Topic, from_block: int | None = None) -> list[Log]:
+        """Every log of one event, oldest first, from ``from_block`` (default: the deployment's) to the latest block.
 
-        Reads in bounded ranges from ``from_block`` (default: the deployment's) to the latest block, and no further
-        than the caller iterates.
+        Filtered by the event's indexed arguments (None = any, addresses as 32-byte words). Reads in bounded ranges.
         """
-        interface = abi.interface(CONTRACTS[contract])
-        topics: tuple[Topic, ...] = (interface.topic(event), *indexed)
-        low, high = from_block or self.deployment.block, (await self.head()).number
-        span = MAX_RANGE
-        while low <= high:
-            first = max(low, high - span + 1) if newest_first else low
-            last = high if newest_first else min(high, low + span - 1)
-            try:
-                found = await self._logs_between(getattr(self.deployment, contract), topics, first, last)
-            except ChainError:
-                if span == 1:
-                    raise
-                span //= 2
-                continue
-            low, high = (low, first - 1) if newest_first else (last + 1, high)
-            for log in reversed(found) if newest_first else found:
-                yield log
+        address, topics = self._filter(contract, event, indexed)
+        first, head = from_block or self.deployment.block, (await self.head()).number
+        found: list[Log] = []
+        for start in range(first, head + 1, MAX_RANGE):
+            found += await self.logs_between((address,), topics, start, min(start + MAX_RANGE - 1, head))
+        return found
 
-    async def _logs_between(self, address: Address, topics: Sequence[Topic], first: int, last: int) -> list[Log]:
-        return await self.gateway.logs(addresses=[address], topics=topics, from_block=first, to_block=last)
+    async def newest_log(self, contract: str, event: str, *indexed: Topic, from_block: int | None = None) -> Log | None:
+        """The last log of one event, searched backwards so that recent ones are found at once."""
+        address, topics = self._filter(contract, event, indexed)
+        first, last = from_block or self.deployment.block, (await self.head()).number
+        while last >= first:
+            start = max(first, last - MAX_RANGE + 1)
+            found = await self.logs_between((address,), topics, start, last)
+            if found:
+                return found[-1]
+            last = start - 1
+        return None
 
+    def _filter(self, contract: str, event: str, indexed: tuple[Topic, ...]) -> tuple[Address, tuple[Topic, ...]]:
+        topic = abi.interface(CONTRACTS[contract]).topic(event)
+        return getattr(self.deployment, contract), (topic, *indexed)
 
-def address_topic(address: Address) -> bytes:
-    """An address as an indexed argument."""
-    return bytes(12) + bytes.fromhex(address[2:])
+    async def logs_between(
+        self, addresses: tuple[Address, ...], topics: tuple[Topic, ...], first: int, last: int
+    ) -> list[Log]:
+        """Logs of a closed block range, read in smaller ones when the node refuses it."""
+        try:
+            return await self.gateway.logs(addresses=addresses, topics=topics, from_block=first, to_block=last)
+        except ChainError:
+            # Nodes limit the range or the number of logs of one answer, each in its own words: half of it may do.
+            if first == last:
+                raise
+        middle = (first + last) // 2
+        return [
+            *await self.logs_between(addresses, topics, first, middle),
+            *await self.logs_between(addresses, topics, middle + 1, last),
+        ]

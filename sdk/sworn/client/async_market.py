@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sworn import abi
 from sworn.chain.gateway import Receipt
 from sworn.client.async_contracts import AsyncContracts
+from sworn.client.async_signing import AsyncSigning
 from sworn.client.identities import resolved_model, schema_from
 from sworn.client.offloading import async_offloaded
-from sworn.client.async_signing import AsyncSigning
 from sworn.client.records import ModelLike, ModelRecord, OperatorOffer, Quote, ResolvedModel
 from sworn.client.terms import GAS_PER_INPUT_BYTE, REQUEST_GAS, OperatorLike, Terms, assessed, chosen, ranked
 from sworn.codec.structs import model_from_abi, model_to_abi
@@ -53,15 +53,16 @@ class AsyncMarket:
     async def record(self, model: ModelLike) -> ModelRecord:
         """A registered model. Raises the contract's `ModelUnknown` when it is not registered."""
         model_id = (await self.resolve(model)).model_id
-        async for log in self._contracts.logs("model_registry", "ModelRegistered", model_id):
-            event = abi.interface("ModelRegistry").decode_log(log.topics, log.data)
-            return ModelRecord(
-                model_id=model_id,
-                model=model_from_abi(event.arguments["model"]),
-                uris=await self._uris(model_id),
-                block_number=log.block_number,
-            )
-        raise abi.contract_error(_model_unknown(model_id))
+        log = await self._contracts.newest_log("model_registry", "ModelRegistered", model_id)
+        if log is None:
+            raise abi.contract_error(_model_unknown(model_id))
+        event = abi.interface("ModelRegistry").decode_log(log.topics, log.data)
+        return ModelRecord(
+            model_id=model_id,
+            model=model_from_abi(event.arguments["model"]),
+            uris=await self._uris(model_id),
+            block_number=log.block_number,
+        )
 
     async def schema(self, model: ModelLike) -> Schema:
         """Names, dtypes and shapes of a model's inputs and outputs.
@@ -89,7 +90,7 @@ class AsyncMarket:
     async def offers(self, terms: Terms, *, request_id: RequestId | None = None) -> tuple[OperatorOffer, ...]:
         """Every operator that has ever offered the model, assessed, the best first."""
         operators: dict[Address, None] = {}
-        async for log in self._contracts.logs("operator_registry", "OfferChanged", None, terms.model_id):
+        for log in await self._contracts.logs("operator_registry", "OfferChanged", None, terms.model_id):
             event = abi.interface("OperatorRegistry").decode_log(log.topics, log.data)
             operators[event.arguments["operator"]] = None
         return ranked([await self.offer(operator, terms, request_id=request_id) for operator in operators])
@@ -124,7 +125,7 @@ class AsyncMarket:
 
     async def _uris(self, model_id: ModelId) -> tuple[str, ...]:
         uris: dict[str, None] = {}
-        async for log in self._contracts.logs("model_registry", "ArtifactPublished", model_id):
+        for log in await self._contracts.logs("model_registry", "ArtifactPublished", model_id):
             uris[abi.interface("ModelRegistry").decode_log(log.topics, log.data).arguments["uri"]] = None
         return tuple(uris)
 

@@ -72,7 +72,10 @@ def unknown_report(request_id: RequestId, *, now: int, request: Request | None, 
         cause, reason = Cause.PENDING, "The transaction that makes the request is not mined yet."
         step = "Wait; if it stays so, the transaction's fees are too low."
     elif request is not None:
-        cause, reason = Cause.REORGED, "A reorganisation of the chain has removed the transaction that made the request."
+        cause, reason = (
+            Cause.REORGED,
+            "A reorganisation of the chain has removed the transaction that made the request.",
+        )
         step = "Make the request again; the fee was not spent."
     else:
         cause, reason = Cause.UNKNOWN, "This deployment has no such request."

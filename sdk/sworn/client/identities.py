@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
@@ -13,9 +13,10 @@ from eth_utils.address import is_address, to_checksum_address
 from sworn.chain.signer import LocalSigner, Signer
 from sworn.client.records import ModelLike, ResolvedModel
 from sworn.client.terms import ANY, OperatorLike
+from sworn.codec.hashing import io_hash
 from sworn.codec.hashing import model_id as id_of
 from sworn.errors import ArtifactCorrupt, ConfigurationError
-from sworn.model import identify, read_artifact
+from sworn.model import identify, read_artifact, schema_of
 from sworn.types import Address, Model, ModelId, RequestId, Schema
 
 _ID_BYTES = 32
@@ -45,7 +46,7 @@ def signer_of(account: AccountLike) -> Signer | None:
         return LocalSigner.from_key(account)
     if isinstance(account, LocalAccount):
         return LocalSigner(account)
-    return cast(Signer, account)
+    return account
 
 
 def address_of(value: str) -> Address:
@@ -57,7 +58,7 @@ def address_of(value: str) -> Address:
 
 def operator_of(value: OperatorLike) -> OperatorLike:
     """An operator as the caller names it: an address, "any", or None for the best one."""
-    return value if value in (None, ANY) else address_of(cast(str, value))
+    return value if value in (None, ANY) else address_of(value)
 
 
 def request_id_of(value: RequestLike) -> RequestId:
@@ -94,8 +95,8 @@ def schema_from(artifact: bytes, *, expected: Model) -> Schema:
 
     Raises `ArtifactCorrupt` when the artifact is another one or its schema is not the registered one.
     """
-    model, schema = identify(artifact, profile=expected.profile)
-    if hashlib.sha256(artifact).digest() != expected.artifact_hash or model.io_hash != expected.io_hash:
+    schema = schema_of(artifact)
+    if hashlib.sha256(artifact).digest() != expected.artifact_hash or io_hash(schema) != expected.io_hash:
         raise ArtifactCorrupt("the artifact is not the registered model's")
     return schema
 

@@ -37,6 +37,23 @@ class Terms:
     bond_wei: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOptions:
+    """Everything that a caller may choose about a request; see `Client.request`."""
+
+    assurance: Assurance = Assurance.FINAL
+    window_s: int | None = None
+    deadline: float | datetime | None = None
+    callback: int = False
+    max_fee_wei: int | None = None
+    fee_wei: int | None = None
+    operator: OperatorLike = None
+    refund_to: str | None = None
+    value_at_risk_wei: int = 0
+    salt: bytes | None = None
+    input_uri: str | None = None
+
+
 def assurance_of(value: AssuranceLike) -> Assurance:
     """The enum member for a word. Raises `ConfigurationError`."""
     if isinstance(value, Assurance):
@@ -80,9 +97,7 @@ def assessed(offer: OperatorOffer, terms: Terms) -> OperatorOffer:
 
 def ranked(offers: Iterable[OperatorOffer]) -> tuple[OperatorOffer, ...]:
     """Viable ones first, then by price, then by free stake, then by address, so that everyone ranks alike."""
-    return tuple(
-        sorted(offers, key=lambda o: (not o.viable, o.offer.price_wei, -o.free_stake_wei, o.operator.lower()))
-    )
+    return tuple(sorted(offers, key=lambda o: (not o.viable, o.offer.price_wei, -o.free_stake_wei, o.operator.lower())))
 
 
 def chosen(offers: tuple[OperatorOffer, ...], *, operator: OperatorLike) -> OperatorOffer:
@@ -126,7 +141,8 @@ def _obstacles(candidate: OperatorOffer, terms: Terms) -> Iterable[Obstacle]:
         yield Obstacle(cause=Cause.OPERATOR_BARRED, text="a conviction has barred it from this request")
     if candidate.not_after is not None and candidate.not_after < terms.deadline:
         yield Obstacle(
-            cause=Cause.OPERATOR_LEAVING, text=f"it is leaving and signs nothing that expires after {candidate.not_after}"
+            cause=Cause.OPERATOR_LEAVING,
+            text=f"it is leaving and signs nothing that expires after {candidate.not_after}",
         )
     if not offer.active:
         yield Obstacle(cause=Cause.OFFER_INACTIVE, text="it has no active offer for the model")

@@ -15,7 +15,18 @@ from sworn.codec.hashing import Domain, recover_signer, request_id, result_diges
 from sworn.codec.structs import request_from_abi
 from sworn.codec.tensors import decode_payload, decode_tensors
 from sworn.errors import ChainError, CodecError
-from sworn.types import Address, Answer, CallbackKind, Deployment, Request, RequestId, RequestState, ResultId, Schema, Status
+from sworn.types import (
+    Address,
+    Answer,
+    CallbackKind,
+    Deployment,
+    Request,
+    RequestId,
+    RequestState,
+    ResultId,
+    Schema,
+    Status,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,10 +52,11 @@ def _holds_int(value: int, dtype: DType) -> bool:
     if kind == "b":
         return False
     if kind == "f":
-        # 2^24 and 2^53: below them every integer is a float of that type; the largest are far beyond.
         try:
-            return int(dtype.numpy.type(value)) == value
+            with np.errstate(over="ignore"):
+                return int(dtype.numpy.type(value)) == value
         except OverflowError:
+            # Beyond float64, or infinite after the conversion.
             return False
     bounds = np.iinfo(dtype.numpy)
     return int(bounds.min) <= value <= int(bounds.max)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ MAX_TENSORS = 64
 MAX_RANK = 32
 #: Largest dimension: it is written as uint32.
 MAX_DIMENSION = 2**32 - 1
-#: Largest byte size of a shape, zero dimensions counted as one: what a signed 64-bit size can express, so that a shape
-#: is either legal everywhere or nowhere, whatever the order in which its dimensions are multiplied.
+#: Largest byte size of a decoded shape, zero dimensions counted as one: what a signed 64-bit size can express. Only an
+#: empty tensor can exceed it.
 MAX_SHAPE_BYTES = 2**63 - 1
 
 _REFERENCE = 0
@@ -42,15 +43,10 @@ def shape_bytes(dtype: DType, shape: Sequence[int]) -> int:
     """Bytes of a tensor's data. Raises `SizeLimitExceeded` for shapes that no payload can have."""
     if len(shape) > MAX_RANK:
         raise SizeLimitExceeded(f"rank {len(shape)} exceeds {MAX_RANK}")
-    extent = size = dtype.itemsize
     for dimension in shape:
         if not 0 <= dimension <= MAX_DIMENSION:
             raise SizeLimitExceeded(f"dimension {dimension} is outside 0..{MAX_DIMENSION}")
-        extent *= max(dimension, 1)
-        size *= dimension
-        if extent > MAX_SHAPE_BYTES:
-            raise SizeLimitExceeded(f"shape {tuple(shape)} exceeds {MAX_SHAPE_BYTES} bytes")
-    return size
+    return dtype.itemsize * math.prod(shape)
 
 
 def tensor_header(dtype: DType, shape: Sequence[int]) -> bytes:
@@ -120,10 +116,7 @@ def _read_tensor(view: memoryview, start: int, *, index: int) -> tuple[RawTensor
     if begin > len(view):
         raise PayloadMalformed(f"the payload ends inside the dimensions of tensor {index}")
     shape = struct.unpack(f">{rank}I", view[start + 2 : begin])
-    try:
-        size = shape_bytes(dtype, shape)
-    except SizeLimitExceeded as error:
-        raise PayloadMalformed(f"tensor {index}: {error}") from error
+    size = shape_bytes(dtype, shape)
     if size > len(view) - begin:
         raise PayloadMalformed(f"tensor {index} needs {size} bytes of data, {len(view) - begin} are left")
     return RawTensor(dtype=dtype, shape=shape, data=view[begin : begin + size]), begin + size

@@ -5,6 +5,7 @@ One value has one encoding: floats are finite and never -0.0, bools are 0 or 1, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from sworn.codec.conversion import array_for
 from sworn.codec.payload import (
+    MAX_SHAPE_BYTES,
     MAX_TENSORS,
     RawTensor,
     encode_reference,
@@ -131,6 +133,8 @@ def _encode_tensor(array: Any, *, label: str) -> list[bytes]:
 
 
 def _decode_tensor(raw: RawTensor, *, label: str) -> NDArray[Any]:
+    if raw.dtype.itemsize * math.prod(max(size, 1) for size in raw.shape) > MAX_SHAPE_BYTES:
+        raise PayloadMalformed(f"{label} is empty, with other dimensions too large to hold: {list(raw.shape)}")
     if raw.dtype is DType.BOOL:
         octets = np.frombuffer(raw.data, dtype=np.uint8)
         if (octets > 1).any():

@@ -7,6 +7,9 @@ from enum import Enum
 
 from sworn.types import FailureCode, Request, RequestId, RequestState, Status
 
+#: Seconds between two looks at another operator's result.
+RECHECK_S = 60
+
 
 class JobStatus(Enum):
     """How far a job has come. The order of a good life is the order here."""
@@ -168,7 +171,9 @@ def _decide_proposed(job: Job, *, state: RequestState, oath: Oath | None, now: i
     closes_at = state.proposed_at + job.request.window_s
     if not _is_ours(oath, state):
         reason = "another operator's result is in its window"
-        return Decision(action=Action.WAIT, status=JobStatus.OVERTAKEN, reason=reason, due_at=closes_at + 1)
+        # It may be refuted before its window closes, and then time runs again.
+        due_at = min(closes_at + 1, now + RECHECK_S)
+        return Decision(action=Action.WAIT, status=JobStatus.OVERTAKEN, reason=reason, due_at=due_at)
     if now <= closes_at:
         return Decision(action=Action.WAIT, status=JobStatus.PROPOSED, due_at=closes_at + 1)
     status = JobStatus.FINALIZING if job.status is JobStatus.FINALIZING else JobStatus.PROPOSED

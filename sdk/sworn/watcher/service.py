@@ -1,7 +1,7 @@
 """The loop of the watcher.
 
-SIGTERM: the caller sets the stop event; the loop takes nothing new, lets runs under way end, and returns. Whatever had not
-been stored by then is repeated after the next start.
+SIGTERM: the caller sets the stop event; the loop takes nothing new, lets runs under way end, and returns. Whatever had
+not been stored by then is repeated after the next start.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Event
 
 from structlog.typing import FilteringBoundLogger
 
-from sworn.abi import REVERTS
+from sworn import abi
 from sworn.chain.gateway import Block, Gateway
 from sworn.chain.sender import SENDER_POINTS
 from sworn.chain.transactions import TransactionSender
@@ -26,7 +27,7 @@ from sworn.watcher.jobs import Action, Job, JobStatus
 from sworn.watcher.steps import Steps, View
 from sworn.watcher.store.jobs import JobStore
 
-#: Every point at which `Watcher` and its `Sender` call their checkpoint. Dying at any of them loses and doubles nothing.
+#: Every point at which `Watcher` and its `Sender` call their checkpoint; dying at any of them loses nothing.
 KILL_POINTS: tuple[str, ...] = (
     "logs_fetched",
     "logs_stored",
@@ -42,6 +43,8 @@ KILL_POINTS: tuple[str, ...] = (
 MAX_ATTEMPTS = 8
 #: Jobs looked at in one turn, besides those that wait for the engine.
 BATCH = 1_000
+#: Polls between two looks at a request that cannot be answered for now.
+REFUSAL_POLLS = 5
 #: How soon a stop is noticed while models run.
 STOP_LATENCY_S = 0.2
 
@@ -62,7 +65,7 @@ class Watcher:
     poll_interval_s: float = 2.0
     checkpoint: Callable[[str], None] = lambda point: None
     clock: Callable[[], float] = time.time
-    _runs: dict[RequestId, Future[Outcome]] = field(default_factory=dict, repr=False)
+    _runs: dict[RequestId, Future[Outcome]] = field(default_factory=dict, repr=False, init=False)
 
     def run(self, stop: Event, *, once: bool = False) -> None:
         """Serves until ``stop`` is set; with ``once`` until nothing more can be done without waiting for the chain.
@@ -94,15 +97,18 @@ class Watcher:
             return False
 
     def turn(self, pool: ThreadPoolExecutor, stop: Event) -> bool:
-        """One round over logs, transactions and due jobs; whether anything changed. Raises `ChainError`, `StoreError`."""
+        """One round over logs, transactions and due jobs; whether anything changed.
+
+        Raises `ChainError` and `StoreError`.
+        """
         changed = self.intake.follow()
         changed |= self._poll_transactions()
         head = self.gateway.block("latest")
-        changed |= self._collect(head)
+        changed |= self._collect()
         for job in self._due(head):
             if stop.is_set():
                 break
-            changed |= self._contained(job, head, lambda job=job: self._step(job, head, pool))
+            changed |= self._contained(job, partial(self._step, job, head, pool))
         return changed
 
     def _poll_transactions(self) -> bool:
@@ -136,7 +142,7 @@ class Watcher:
         refused = self.steps.refusal(job, view)
         if refused is not None:
             if refused.for_now:
-                self.steps.postpone(job, refused.reason)
+                self.steps.postpone(job, refused.reason, wait_s=REFUSAL_POLLS * self.poll_interval_s)
             else:
                 self.steps.settle(job, JobStatus.IGNORED, refused.reason)
             return True
@@ -145,7 +151,7 @@ class Watcher:
         self._runs[job.request_id] = pool.submit(self.inference.compute, job)
         return True
 
-    def _collect(self, head: Block) -> bool:
+    def _collect(self) -> bool:
         """Concludes the runs that have ended."""
         ended = [request_id for request_id, run in self._runs.items() if run.done()]
         for request_id in ended:
@@ -153,15 +159,15 @@ class Watcher:
             job = self.store.job(request_id)
             # A reorg may have removed the request while its model ran.
             if job is not None and job.status is JobStatus.SEEN:
-                self._contained(job, head, lambda job=job, run=run: self._conclude(job, run, head))
+                self._contained(job, partial(self._conclude, job, run))
         return bool(ended)
 
-    def _conclude(self, job: Job, run: Future[Outcome], head: Block) -> bool:
+    def _conclude(self, job: Job, run: Future[Outcome]) -> bool:
         outcome = run.result()
         self.checkpoint("after_run")
-        return self.steps.conclude(job, outcome, head=head) != job
+        return self.steps.conclude(job, outcome) != job
 
-    def _contained(self, job: Job, head: Block, step: Callable[[], bool]) -> bool:
+    def _contained(self, job: Job, step: Callable[[], bool]) -> bool:
         """Runs a step so that its trouble stays its job's own; a database that fails is everybody's."""
         try:
             return step()
@@ -174,7 +180,7 @@ class Watcher:
             return self._reverted(job, error)
         except ChainError as error:
             self._postpone(job, str(error), wait_s=self.poll_interval_s)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             # One poisoned job must not stop the others.
             self.log.exception("job_crashed", request_id=job.request_id, attempts=job.attempts)
             if job.attempts + 1 >= MAX_ATTEMPTS:
@@ -183,7 +189,7 @@ class Watcher:
         return False
 
     def _reverted(self, job: Job, error: ContractRevert) -> bool:
-        if isinstance(error, REVERTS["OperatorBarredFromRequest"]):
+        if isinstance(error, abi.reverts()["OperatorBarredFromRequest"]):
             self.steps.settle(job, JobStatus.IGNORED, str(error))
             return True
         self._postpone(job, str(error), wait_s=None)

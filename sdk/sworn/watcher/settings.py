@@ -27,6 +27,7 @@ from sqlalchemy.exc import ArgumentError
 from sworn.engine.protocol import RunLimits
 from sworn.errors import ConfigurationError
 from sworn.types import Address
+from sworn.watcher.policy import Guards
 
 MASK = "***"
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -163,6 +164,19 @@ class GuardSettings(BaseModel):
     input_hosts: tuple[str, ...] = ()
     #: Whether signed failures are sent; they cost gas and earn nothing.
     post_failures: bool = True
+
+    @property
+    def guards(self) -> Guards:
+        """As the policy takes them."""
+        return Guards(
+            min_profit_wei=self.min_profit_wei,
+            max_input_bytes=self.max_input_bytes,
+            min_time_left_s=self.min_time_left_s,
+            allow_requesters=frozenset(map(Address, self.allow_requesters)),
+            deny_requesters=frozenset(map(Address, self.deny_requesters)),
+            input_hosts=frozenset(host.lower() for host in self.input_hosts),
+            post_failures=self.post_failures,
+        )
 
 
 class EngineSettings(BaseModel):

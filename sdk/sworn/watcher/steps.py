@@ -89,7 +89,7 @@ class Steps:
             case _:
                 return self.keep(job, decision.status, reason=decision.reason, due_at=decision.due_at)
 
-    def conclude(self, job: Job, outcome: Outcome, *, head: Block) -> Job:
+    def conclude(self, job: Job, outcome: Outcome) -> Job:
         """Stores what a run came to: an oath, a failure, or another try."""
         if isinstance(outcome, Computed):
             self._swear(job, outcome.output)
@@ -185,7 +185,8 @@ class Steps:
         record = self.sender.submit(intent)
         if record != known:
             tx = record.attempts[-1].hash if record.attempts else None
-            self.log.info("transaction_submitted", kind=kind, request_id=job.request_id, tx=tx, nonce=record.nonce)
+            facts = {"kind": kind, "tx": tx, "nonce": record.nonce, "note": record.note}
+            self.log.info("transaction_submitted", request_id=job.request_id, **facts)
         return job
 
     def _is_deep(self, job: Job, view: View) -> bool:

@@ -1,0 +1,135 @@
+# Generated from client/async_contracts.py by scripts/generate_sync.py; do not edit.
+"""Reads of one deployment: typed views and logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sworn import abi
+from sworn.chain.deployment_files import CONTRACTS
+from sworn.chain.gateway import Block, Call, Gateway, Log, Topic
+from sworn.client.records import OperatorAccount
+from sworn.client.verification import Requested, requested_from
+from sworn.codec.structs import offer_from_abi, request_state_from_abi
+from sworn.errors import ChainError, RequestUnknown
+from sworn.types import Address, Deployment, ModelId, Offer, Profile, RequestId, RequestState
+
+#: Blocks per ``eth_getLogs``; halved while a node refuses.
+MAX_RANGE = 5_000
+
+
+class Contracts:
+    """The five contracts of a deployment, read through a gateway."""
+
+    def __init__(self, *, gateway: Gateway, deployment: Deployment) -> None:
+        self.gateway = gateway
+        self.deployment = deployment
+
+    def view(self, contract: str, function: str, *args: Any) -> Any:
+        """What a view of a contract (by its field in `Deployment`) returns."""
+        interface = abi.interface(CONTRACTS[contract])
+        call = Call(to=getattr(self.deployment, contract), data=interface.encode(function, *args))
+        return interface.decode(function, self.gateway.call(call))
+
+    def head(self) -> Block:
+        """The latest block; its timestamp is the time by which the contracts decide."""
+        return self.gateway.block("latest")
+
+    def state(self, request_id: RequestId) -> RequestState:
+        """Where a request stands."""
+        return request_state_from_abi(self.view("oracle", "stateOf", request_id))
+
+    def bond_for(self, value_at_risk_wei: int) -> int:
+        """Wei that an operator locks."""
+        return int(self.view("oracle", "bondFor", value_at_risk_wei))
+
+    def is_barred(self, request_id: RequestId, operator: Address) -> bool:
+        """Whether a conviction keeps an operator from a request."""
+        return bool(self.view("oracle", "isBarred", request_id, operator))
+
+    def credit(self, account: Address) -> int:
+        """Refunds in wei that an account can withdraw from the oracle."""
+        return int(self.view("oracle", "creditOf", account))
+
+    def reward(self, account: Address) -> int:
+        """Rewards and compensations in wei that an account can withdraw from the dispute game."""
+        return int(self.view("dispute_game", "rewardOf", account))
+
+    def is_registered(self, model_id: ModelId) -> bool:
+        """Whether a model is registered."""
+        return int(self.view("model_registry", "profileOf", model_id)) != Profile.NONE
+
+    def offer(self, operator: Address, model_id: ModelId) -> Offer:
+        """An operator's terms for a model."""
+        return offer_from_abi(self.view("operator_registry", "offerOf", operator, model_id))
+
+    def signer_not_after(self, operator: Address, signer: Address) -> int:
+        """Last expiry that a key may sign for an operator; 0 = never authorised."""
+        return int(self.view("operator_registry", "signerNotAfter", operator, signer))
+
+    def account(self, operator: Address) -> OperatorAccount:
+        """An operator's money."""
+        registered, stake, locked, earned = self.view("operator_registry", "accountOf", operator)
+        unbonding, release_at, not_after = self.view("operator_registry", "unbondingOf", operator)
+        return OperatorAccount(
+            operator=operator,
+            registered=registered,
+            stake_wei=stake,
+            locked_wei=locked,
+            free_wei=stake - locked,
+            earned_wei=earned,
+            unbonding_wei=unbonding,
+            release_at=release_at if unbonding else 0,
+            not_after=not_after or None,
+        )
+
+    def requested(self, request_id: RequestId, *, from_block: int | None = None) -> Requested:
+        """A request from its log. Raises `RequestUnknown`."""
+        log = self.newest_log("oracle", "InferenceRequested", request_id, from_block=from_block)
+        if log is None:
+            raise RequestUnknown(f"no request 0x{request_id.hex()} at {self.deployment.oracle}")
+        return requested_from(log, self.deployment)
+
+    def logs(self, contract: str, event: str, *indexed: Topic, from_block: int | None = None) -> list[Log]:
+        """Every log of one event, oldest first, from ``from_block`` (default: the deployment's) to the latest block.
+
+        Filtered by the event's indexed arguments (None = any, addresses as 32-byte words). Reads in bounded ranges.
+        """
+        address, topics = self._filter(contract, event, indexed)
+        first, head = from_block or self.deployment.block, (self.head()).number
+        found: list[Log] = []
+        for start in range(first, head + 1, MAX_RANGE):
+            found += self.logs_between((address,), topics, start, min(start + MAX_RANGE - 1, head))
+        return found
+
+    def newest_log(self, contract: str, event: str, *indexed: Topic, from_block: int | None = None) -> Log | None:
+        """The last log of one event, searched backwards so that recent ones are found at once."""
+        address, topics = self._filter(contract, event, indexed)
+        first, last = from_block or self.deployment.block, (self.head()).number
+        while last >= first:
+            start = max(first, last - MAX_RANGE + 1)
+            found = self.logs_between((address,), topics, start, last)
+            if found:
+                return found[-1]
+            last = start - 1
+        return None
+
+    def _filter(self, contract: str, event: str, indexed: tuple[Topic, ...]) -> tuple[Address, tuple[Topic, ...]]:
+        topic = abi.interface(CONTRACTS[contract]).topic(event)
+        return getattr(self.deployment, contract), (topic, *indexed)
+
+    def logs_between(
+        self, addresses: tuple[Address, ...], topics: tuple[Topic, ...], first: int, last: int
+    ) -> list[Log]:
+        """Logs of a closed block range, read in smaller ones when the node refuses it."""
+        try:
+            return self.gateway.logs(addresses=addresses, topics=topics, from_block=first, to_block=last)
+        except ChainError:
+            # Nodes limit the range or the number of logs of one answer, each in its own words: half of it may do.
+            if first == last:
+                raise
+        middle = (first + last) // 2
+        return [
+            *self.logs_between(addresses, topics, first, middle),
+            *self.logs_between(addresses, topics, middle + 1, last),
+        ]

@@ -1,0 +1,138 @@
+# Generated from client/async_market.py by scripts/generate_sync.py; do not edit.
+"""Models and who serves them for how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sworn import abi
+from sworn.chain.gateway import Receipt
+from sworn.client.contracts import Contracts
+from sworn.client.identities import resolved_model, schema_from
+from sworn.client.offloading import offloaded
+from sworn.client.records import ModelLike, ModelRecord, OperatorOffer, Quote, ResolvedModel
+from sworn.client.signing import Signing
+from sworn.client.terms import GAS_PER_INPUT_BYTE, REQUEST_GAS, OperatorLike, Terms, assessed, chosen, ranked
+from sworn.codec.structs import model_from_abi, model_to_abi
+from sworn.errors import ArtifactUnavailable, ConfigurationError
+from sworn.storage.protocol import ArtifactStore
+from sworn.types import Address, ModelId, RequestId, Schema
+
+
+class Market:
+    """The model registry and the offers."""
+
+    def __init__(self, *, contracts: Contracts, signing: Signing, artifacts: ArtifactStore | None) -> None:
+        self._contracts = contracts
+        self._signing = signing
+        self._artifacts = artifacts
+        self._schemas: dict[ModelId, Schema] = {}
+
+    def resolve(self, model: ModelLike) -> ResolvedModel:
+        """A model as the caller names it. Raises `ModelError`, `ConfigurationError`."""
+        resolved = offloaded(lambda: resolved_model(model))
+        if resolved.schema is not None:
+            self._schemas[resolved.model_id] = resolved.schema
+        return resolved
+
+    def register(self, model: ModelLike, *, uris: Sequence[str] = ()) -> ModelId:
+        """Registers a model unless it is registered, and publishes the mirrors that are not published yet."""
+        resolved = self.resolve(model)
+        if resolved.model is None or resolved.artifact is None:
+            raise ConfigurationError("registering takes the .onnx file, not its id")
+        if self._artifacts is not None:
+            store, artifact = self._artifacts, resolved.artifact
+            offloaded(lambda: store.put(artifact))
+        if not self._contracts.is_registered(resolved.model_id):
+            self._send("register", model_to_abi(resolved.model))
+        known = self._uris(resolved.model_id) if uris else ()
+        for uri in uris:
+            if uri not in known:
+                self._send("publish", resolved.model_id, uri)
+        return resolved.model_id
+
+    def record(self, model: ModelLike) -> ModelRecord:
+        """A registered model. Raises the contract's `ModelUnknown` when it is not registered."""
+        model_id = (self.resolve(model)).model_id
+        log = self._contracts.newest_log("model_registry", "ModelRegistered", model_id)
+        if log is None:
+            raise abi.contract_error(_model_unknown(model_id))
+        event = abi.interface("ModelRegistry").decode_log(log.topics, log.data)
+        return ModelRecord(
+            model_id=model_id,
+            model=model_from_abi(event.arguments["model"]),
+            uris=self._uris(model_id),
+            block_number=log.block_number,
+        )
+
+    def schema(self, model: ModelLike) -> Schema:
+        """Names, dtypes and shapes of a model's inputs and outputs.
+
+        For an id the artifact is fetched from the published mirrors and verified. Raises `ArtifactUnavailable` when it
+        cannot be had, or `ModelError`.
+        """
+        resolved = self.resolve(model)
+        known = resolved.schema or self._schemas.get(resolved.model_id)
+        if known is not None:
+            return known
+        if self._artifacts is None:
+            raise ArtifactUnavailable("no artifact store is configured: pass the .onnx file instead of the model's id")
+        record = self.record(resolved.model_id)
+        store = self._artifacts
+        artifact = offloaded(lambda: store.get(record.model.artifact_hash, uris=record.uris))
+        schema = offloaded(lambda: schema_from(artifact, expected=record.model))
+        self._schemas[resolved.model_id] = schema
+        return schema
+
+    def known_schema(self, model_id: ModelId) -> Schema | None:
+        """The schema of a model that this client has seen."""
+        return self._schemas.get(model_id)
+
+    def offers(self, terms: Terms, *, request_id: RequestId | None = None) -> tuple[OperatorOffer, ...]:
+        """Every operator that has ever offered the model, assessed, the best first."""
+        operators: dict[Address, None] = {}
+        for log in self._contracts.logs("operator_registry", "OfferChanged", None, terms.model_id):
+            event = abi.interface("OperatorRegistry").decode_log(log.topics, log.data)
+            operators[event.arguments["operator"]] = None
+        return ranked([self.offer(operator, terms, request_id=request_id) for operator in operators])
+
+    def offer(self, operator: Address, terms: Terms, *, request_id: RequestId | None = None) -> OperatorOffer:
+        """One operator's offer, assessed."""
+        account = self._contracts.account(operator)
+        barred = request_id is not None and self._contracts.is_barred(request_id, operator)
+        offer = OperatorOffer(
+            operator=operator,
+            offer=self._contracts.offer(operator, terms.model_id),
+            registered=account.registered,
+            free_stake_wei=account.free_wei,
+            not_after=account.not_after,
+            barred=barred,
+        )
+        return assessed(offer, terms)
+
+    def quote(self, terms: Terms, *, operator: OperatorLike, input_bytes: int) -> Quote:
+        """The cheapest viable offer, or the named operator's. Raises `QuoteError` with the reasons."""
+        offers = self.offers(terms)
+        best = chosen(offers, operator=operator)
+        fees = self._contracts.gateway.fees()
+        gas = REQUEST_GAS + GAS_PER_INPUT_BYTE * input_bytes
+        return Quote(
+            operator=best.operator,
+            fee_wei=best.offer.price_wei,
+            bond_wei=terms.bond_wei,
+            gas_estimate_wei=gas * (fees.base_fee + fees.tip),
+            offers=offers,
+        )
+
+    def _uris(self, model_id: ModelId) -> tuple[str, ...]:
+        uris: dict[str, None] = {}
+        for log in self._contracts.logs("model_registry", "ArtifactPublished", model_id):
+            uris[abi.interface("ModelRegistry").decode_log(log.topics, log.data).arguments["uri"]] = None
+        return tuple(uris)
+
+    def _send(self, function: str, *args: object) -> Receipt:
+        return self._signing.send("model_registry", function, *args)
+
+
+def _model_unknown(model_id: ModelId) -> bytes:
+    return abi.reverts()["ModelUnknown"].selector + model_id

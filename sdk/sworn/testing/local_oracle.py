@@ -1,0 +1,189 @@
+"""A whole oracle on a local chain: contracts, one operator, its watcher, clients.
+
+::
+
+    with start_oracle() as oracle:
+        model_id = oracle.serve("risk.onnx")
+        handle = oracle.client().request(model=model_id, inputs={"features": rows})
+        oracle.fulfil()
+        assert handle.wait().final
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Final
+
+from sworn.chain.deployment import deploy
+from sworn.chain.deployment_files import DEFAULT_PARAMETERS
+from sworn.chain.pacing import Pacing
+from sworn.chain.signer import LocalSigner, Signer
+from sworn.client import Client
+from sworn.errors import ArtifactUnavailable
+from sworn.model import identify, model_id, read_artifact
+from sworn.testing.local_chain import ChainKind, LocalChain, open_chain
+from sworn.testing.local_watcher import LocalWatcher
+from sworn.types import Deployment, ModelId
+from sworn.watcher.policy import ServedModel
+
+#: As on a public chain, but with windows of a second, so that nobody has to wait for them.
+LOCAL_PARAMETERS: Final[Mapping[str, int]] = MappingProxyType({**DEFAULT_PARAMETERS, "minWindowSeconds": 1})
+ETHER: Final = 10**18
+DEFAULT_STAKE_WEI: Final = 100 * ETHER
+DEFAULT_PRICE_WEI: Final = ETHER // 1000
+DEFAULT_MAX_VALUE_AT_RISK_WEI: Final = 10 * ETHER
+DEFAULT_MAX_WINDOW_S: Final = 86_400
+DEFAULT_MAX_CALLBACK_GAS: Final = 1_000_000
+#: A local chain mines at once.
+PACING: Final = Pacing(poll_s=0.02, transaction_timeout_s=30.0, clock=time.monotonic)
+
+ModelSource = bytes | str | os.PathLike[str]
+
+
+class MemoryArtifactStore:
+    """An `ArtifactStore` that holds everything in memory and fetches nothing."""
+
+    def __init__(self) -> None:
+        self._artifacts: dict[bytes, bytes] = {}
+
+    def get(self, artifact_hash: bytes, *, uris: tuple[str, ...] = ()) -> bytes:
+        if artifact_hash not in self._artifacts:
+            raise ArtifactUnavailable(f"no artifact 0x{artifact_hash.hex()} has been put here")
+        return self._artifacts[artifact_hash]
+
+    def put(self, artifact: bytes) -> bytes:
+        digest = hashlib.sha256(artifact).digest()
+        self._artifacts[digest] = artifact
+        return digest
+
+
+@contextmanager
+def start_oracle(kind: ChainKind = ChainKind.EMBEDDED) -> Iterator[LocalOracle]:
+    """An oracle with a registered operator on a chain of its own, for the length of a ``with`` block."""
+    chain = open_chain(kind)
+    try:
+        oracle = LocalOracle(chain)
+        oracle.enrol()
+        try:
+            yield oracle
+        finally:
+            oracle.close()
+    finally:
+        chain.close()
+
+
+class LocalOracle:
+    """The contracts on a local chain, deployed by its first key.
+
+    Keys by use: 0 deploys, 1 is the operator, 2 signs its results, 3 is the default client. `enrol` makes the operator.
+    """
+
+    def __init__(
+        self,
+        chain: LocalChain,
+        *,
+        parameters: Mapping[str, int] = LOCAL_PARAMETERS,
+        deployment: Deployment | None = None,
+    ) -> None:
+        self.chain = chain
+        self.artifacts = MemoryArtifactStore()
+        self.operator: LocalSigner = chain.signers[1]
+        self.result_signer: LocalSigner = chain.signers[2]
+        self.deployment = deployment or deploy(chain.gateway, chain.signers[0], parameters=parameters, pacing=PACING)
+        self.watcher = LocalWatcher(
+            gateway=chain.gateway,
+            deployment=self.deployment,
+            operator=self.operator.address,
+            transaction_signer=self.operator,
+            result_signer=self.result_signer,
+        )
+        self._longest_window_s = 0
+
+    def client(self, account: Signer | None = None) -> Client:
+        """A client for an account, by default the chain's fourth key."""
+        return Client(
+            gateway=self.chain.gateway,
+            deployment=self.deployment,
+            signer=account or self.chain.signers[3],
+            artifacts=self.artifacts,
+            pacing=PACING,
+        )
+
+    def enrol(self, *, stake_wei: int = DEFAULT_STAKE_WEI) -> None:
+        """Registers the operator with a stake and authorises its result signer."""
+        operators = self.client(self.operator).operators
+        operators.register(stake_wei=stake_wei, metadata_uri="local")
+        operators.authorize_signer(self.result_signer.address)
+
+    def serve(
+        self,
+        model: ModelSource,
+        *,
+        price_wei: int = DEFAULT_PRICE_WEI,
+        max_value_at_risk_wei: int = DEFAULT_MAX_VALUE_AT_RISK_WEI,
+        max_window_s: int = DEFAULT_MAX_WINDOW_S,
+        max_callback_gas: int = DEFAULT_MAX_CALLBACK_GAS,
+    ) -> ModelId:
+        """Registers a model given as path or bytes, posts the operator's offer for it, and has the watcher serve it.
+
+        Raises `ModelError`.
+        """
+        artifact = model if isinstance(model, bytes) else read_artifact(model)
+        client = self.client(self.operator)
+        client.register_model(artifact)
+        client.operators.set_offer(
+            artifact,
+            price_wei=price_wei,
+            max_value_at_risk_wei=max_value_at_risk_wei,
+            max_window_s=max_window_s,
+            max_callback_gas=max_callback_gas,
+        )
+        return self.adopt(
+            artifact,
+            price_wei=price_wei,
+            max_value_at_risk_wei=max_value_at_risk_wei,
+            max_window_s=max_window_s,
+            max_callback_gas=max_callback_gas,
+        )
+
+    def adopt(
+        self, artifact: bytes, *, price_wei: int, max_value_at_risk_wei: int, max_window_s: int, max_callback_gas: int
+    ) -> ModelId:
+        """Has the watcher serve a model that is registered and offered already."""
+        _, schema = identify(artifact)
+        served = ServedModel(
+            model_id=model_id(artifact),
+            artifact=artifact,
+            schema=schema,
+            price_wei=price_wei,
+            max_value_at_risk_wei=max_value_at_risk_wei,
+            max_window_s=max_window_s,
+            max_callback_gas=max_callback_gas,
+        )
+        self.artifacts.put(artifact)
+        self.watcher.serve(served)
+        self._longest_window_s = max(self._longest_window_s, max_window_s)
+        return served.model_id
+
+    def answer(self) -> None:
+        """Lets the watcher do all that it can now: propose, fail, finalize what is due."""
+        self.watcher.step()
+
+    def fulfil(self, *, window_s: int | None = None) -> None:
+        """Lets the watcher answer what is open, passes the challenge windows, and lets it finalize.
+
+        Without ``window_s``, time moves past the longest window that the served models allow.
+        """
+        self.answer()
+        self.chain.advance((self._longest_window_s if window_s is None else window_s) + 1)
+        self.answer()
+
+    def close(self) -> None:
+        """Ends the watcher; the chain stays. Idempotent."""
+        self.watcher.close()
+

@@ -1,0 +1,124 @@
+"""Puts a `Watcher` together from what its surroundings give it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from sworn.chain.follower import LogFollower
+from sworn.chain.gateway import Gateway
+from sworn.chain.sender import FeePolicy, Sender
+from sworn.chain.signer import Signer
+from sworn.engine.protocol import Engine
+from sworn.types import Address, Deployment
+from sworn.watcher.contracts import Contracts
+from sworn.watcher.inference import Inference, InputFetcher
+from sworn.watcher.intake import Intake
+from sworn.watcher.policy import Guards, ServedModel
+from sworn.watcher.service import Watcher
+from sworn.watcher.steps import Steps
+from sworn.watcher.store.database import Database
+from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.store.transactions import SqlTransactionStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The world of one watcher: chain, keys, models, engine, database."""
+
+    gateway: Gateway
+    deployment: Deployment
+    operator: Address
+    transaction_signer: Signer
+    result_signer: Signer
+    models: Sequence[ServedModel]
+    guards: Guards
+    engine: Engine
+    #: Migrated to the newest schema.
+    database: Database
+    fetch: InputFetcher
+    log: FilteringBoundLogger
+    fees: FeePolicy = FeePolicy()
+    confirmations: int = 2
+    max_log_range: int = 2_000
+    start_block: int | None = None
+    workers: int = 1
+    poll_interval_s: float = 2.0
+    clock: Callable[[], float] = time.time
+    checkpoint: Callable[[str], None] = lambda point: None
+
+
+def assemble(around: Surroundings) -> Watcher:
+    """A watcher, tied to its database. Raises `ChainError`, `StoreError`, `ConfigurationError` for a foreign database."""
+    deployment = around.deployment
+    contracts = Contracts(gateway=around.gateway, deployment=deployment)
+    store = JobStore(database=around.database, clock=around.clock)
+    store.claim(chain_id=deployment.chain_id, oracle=deployment.oracle)
+    models = {bytes(model.model_id): model for model in around.models}
+    sender = _sender(around)
+    steps = Steps(
+        contracts=contracts,
+        store=store,
+        sender=sender,
+        result_signer=around.result_signer,
+        operator=around.operator,
+        models=models,
+        guards=around.guards,
+        confirmations=around.confirmations,
+        log=around.log,
+        clock=around.clock,
+        checkpoint=around.checkpoint,
+    )
+    inference = Inference(
+        engine=around.engine,
+        models=models,
+        guards=around.guards,
+        fetch=around.fetch,
+        max_output_bytes=contracts.max_output_bytes(),
+    )
+    return Watcher(
+        gateway=around.gateway,
+        intake=_intake(around, contracts, store),
+        steps=steps,
+        store=store,
+        sender=sender,
+        inference=inference,
+        log=around.log,
+        workers=around.workers,
+        poll_interval_s=around.poll_interval_s,
+        checkpoint=around.checkpoint,
+        clock=around.clock,
+    )
+
+
+def _sender(around: Surroundings) -> Sender:
+    chain_id = around.deployment.chain_id
+    return Sender(
+        gateway=around.gateway,
+        signer=around.transaction_signer,
+        store=SqlTransactionStore(database=around.database, chain_id=chain_id, clock=around.clock),
+        chain_id=chain_id,
+        confirmations=around.confirmations,
+        fees=around.fees,
+        clock=around.clock,
+        checkpoint=around.checkpoint,
+    )
+
+
+def _intake(around: Surroundings, contracts: Contracts, store: JobStore) -> Intake:
+    start = around.deployment.block if around.start_block is None else around.start_block
+    follower = LogFollower(
+        gateway=around.gateway,
+        addresses=(around.deployment.oracle,),
+        topics=contracts.request_topics(around.operator),
+        start_block=start,
+        # The job store notices reorganisations itself: requests are followed up to the newest block.
+        confirmations=0,
+        max_range=around.max_log_range,
+    )
+    return Intake(
+        follower=follower, contracts=contracts, store=store, log=around.log, checkpoint=around.checkpoint
+    )

@@ -1,0 +1,81 @@
+"""What must be true before the watcher starts; everything that is not is said at once, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sworn.errors import ChainIdMismatch, ConfigurationError
+from sworn.types import Address, Profile
+from sworn.watcher.contracts import Contracts
+from sworn.watcher.policy import ServedModel
+from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.store.migration import require_current
+
+
+def check_startup(
+    *,
+    contracts: Contracts,
+    store: JobStore,
+    operator: Address,
+    result_signer: Address,
+    sender: Address,
+    models: Iterable[ServedModel],
+) -> tuple[str, ...]:
+    """Checks chain, database and the operator's standing; returns warnings about what limits the service.
+
+    Raises `ChainIdMismatch`, `StoreError` for a database that is not migrated, and `ConfigurationError` that lists
+    every problem.
+    """
+    deployment = contracts.deployment
+    served = contracts.gateway.chain_id()
+    if served != deployment.chain_id:
+        raise ChainIdMismatch(f"the node serves chain {served}, the deployment is on chain {deployment.chain_id}")
+    require_current(store.database)
+    store.claim(chain_id=deployment.chain_id, oracle=deployment.oracle)
+    missing = [
+        f"there is no contract at {address}, where the deployment has its {name}: check the deployment file"
+        for name, address in (("oracle", deployment.oracle), ("operator registry", deployment.operator_registry))
+        if not contracts.gateway.code(address)
+    ]
+    problems = missing or _problems(contracts, operator=operator, result_signer=result_signer, models=models)
+    if problems:
+        raise ConfigurationError("the watcher cannot start:\n  " + "\n  ".join(problems))
+    return _warnings(contracts, operator=operator, sender=sender, models=models)
+
+
+def _problems(
+    contracts: Contracts, *, operator: Address, result_signer: Address, models: Iterable[ServedModel]
+) -> list[str]:
+    if not contracts.account_of(operator).registered:
+        return [f"{operator} is not a registered operator: run `sworn operator register` with that account"]
+    problems = []
+    now = contracts.gateway.block("latest").timestamp
+    not_after = contracts.signer_not_after(operator, result_signer)
+    if not_after == 0:
+        problems.append(
+            f"{result_signer} may not sign results for {operator}: authorise it from the operator's account"
+        )
+    elif not_after <= now:
+        problems.append(f"the authority of {result_signer} to sign for {operator} ended at {not_after} (unix seconds)")
+    problems.extend(
+        f"the model 0x{model.model_id.hex()} is not registered on this chain: run `sworn model register`"
+        for model in models
+        if contracts.profile_of(model.model_id) is Profile.NONE
+    )
+    return problems
+
+
+def _warnings(
+    contracts: Contracts, *, operator: Address, sender: Address, models: Iterable[ServedModel]
+) -> tuple[str, ...]:
+    warnings = []
+    if contracts.gateway.balance(sender) == 0:
+        warnings.append(f"{sender} has no funds: it cannot pay for transactions")
+    if contracts.free_stake_of(operator) < contracts.bond_for(0):
+        warnings.append(f"the free stake of {operator} does not cover a single bond: add stake")
+    warnings.extend(
+        f"no active offer for the model 0x{model.model_id.hex()}: requests that name no operator are not answered"
+        for model in models
+        if not contracts.offer_of(operator, model.model_id).active
+    )
+    return tuple(warnings)
