@@ -1,7 +1,180 @@
-"""AI inference under oath for smart contracts."""
+"""AI inference under oath for smart contracts.
+
+::
+
+    import sworn
+
+    client = sworn.connect("http://127.0.0.1:8545", account="0x…")
+    handle = client.request(model="risk.onnx", inputs={"features": rows})
+    result = handle.wait(timeout=600)
+    result.outputs["probability"], result.final
+"""
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sworn.chain.deployment_files import load_deployment, save_deployment
+    from sworn.client import (
+        AsyncClient,
+        AsyncRequestHandle,
+        Cause,
+        Client,
+        Cursor,
+        Event,
+        InferenceResult,
+        ModelRecord,
+        OperatorOffer,
+        Quote,
+        RequestHandle,
+        RequestReport,
+        Rewound,
+    )
+    from sworn.client.async_client import DeploymentLike
+    from sworn.client.identities import AccountLike
+    from sworn.errors import SwornError
+    from sworn.model import model_id
+    from sworn.storage import ArtifactStore
+    from sworn.types import (
+        Address,
+        Assurance,
+        Deployment,
+        FailureCode,
+        ModelId,
+        Profile,
+        RequestId,
+        ResultId,
+        Schema,
+        Status,
+    )
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+__all__ = [
+    "Address",
+    "Assurance",
+    "AsyncClient",
+    "AsyncRequestHandle",
+    "Cause",
+    "Client",
+    "Cursor",
+    "Deployment",
+    "Event",
+    "FailureCode",
+    "InferenceResult",
+    "ModelId",
+    "ModelRecord",
+    "OperatorOffer",
+    "Profile",
+    "Quote",
+    "RequestHandle",
+    "RequestId",
+    "RequestReport",
+    "ResultId",
+    "Rewound",
+    "Schema",
+    "Status",
+    "SwornError",
+    "__version__",
+    "connect",
+    "connect_async",
+    "load_deployment",
+    "model_id",
+    "save_deployment",
+]
+
+# Loaded when first used: importing sworn costs nothing, and an engine's worker process never loads a chain library.
+_HOMES: Final = {
+    "sworn.chain.deployment_files": ("load_deployment", "save_deployment"),
+    "sworn.client": (
+        "AsyncClient",
+        "AsyncRequestHandle",
+        "Cause",
+        "Client",
+        "Cursor",
+        "Event",
+        "InferenceResult",
+        "ModelRecord",
+        "OperatorOffer",
+        "Quote",
+        "RequestHandle",
+        "RequestReport",
+        "Rewound",
+    ),
+    "sworn.errors": ("SwornError",),
+    "sworn.model": ("model_id",),
+    "sworn.types": (
+        "Address",
+        "Assurance",
+        "Deployment",
+        "FailureCode",
+        "ModelId",
+        "Profile",
+        "RequestId",
+        "ResultId",
+        "Schema",
+        "Status",
+    ),
+}
+
+
+def connect(
+    url: str,
+    *,
+    account: AccountLike = None,
+    deployment: DeploymentLike = None,
+    artifacts: ArtifactStore | None = None,
+    timeout_s: float = 30.0,
+) -> Client:
+    """A client for the deployment on the chain behind an http or https URL.
+
+    ``account`` is a private key, an eth-account account or a `Signer`; None makes a read-only client. ``deployment`` is
+    a `Deployment` or the path of a deployment file; None looks it up by chain id. ``artifacts`` caches model files, by
+    default below ``~/.sworn``. ``timeout_s`` bounds each request to the node.
+
+    Raises `DeploymentUnknown`, `ChainIdMismatch`, `ConfigurationError`, `SignerError` and `TransientChainError`.
+    """
+    from sworn.chain.web3_gateway import connect_gateway
+    from sworn.client import Client
+
+    gateway = connect_gateway(url, timeout_s=timeout_s)
+    return Client.open(gateway, account=account, deployment=deployment, artifacts=artifacts or _artifact_cache())
+
+
+async def connect_async(
+    url: str,
+    *,
+    account: AccountLike = None,
+    deployment: DeploymentLike = None,
+    artifacts: ArtifactStore | None = None,
+    timeout_s: float = 30.0,
+) -> AsyncClient:
+    """The same as `connect`, with coroutines. Close it, or use it as an async context manager."""
+    from sworn.chain.web3_gateway_async import async_connect_gateway
+    from sworn.client import AsyncClient
+
+    gateway = async_connect_gateway(url, timeout_s=timeout_s)
+    async with AsyncExitStack() as failing:
+        failing.push_async_callback(gateway.close)
+        client = await AsyncClient.open(
+            gateway, account=account, deployment=deployment, artifacts=artifacts or _artifact_cache()
+        )
+        failing.pop_all()
+        return client
+
+
+def _artifact_cache() -> ArtifactStore:
+    from sworn.storage import CachedArtifactStore
+
+    return CachedArtifactStore(Path.home() / ".sworn" / "artifacts")
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -69,7 +70,7 @@ def test_from_wad_of_ties_picks_even_significand(floats: Contract, form: Format)
 @FORMATS
 def test_from_wad_of_extremes_rounds_to_nearest(floats: Contract, form: Format) -> None:
     """Zero, single wads, powers of two and of ten and their neighbours become the nearest floats."""
-    powers = [10**exponent for exponent in (0, 1, 9, 17, 18, 19, 27, 36)] + [2**exponent for exponent in range(0, 186, 15)]
+    powers = [*(10**exponent for exponent in range(0, 37, 3)), *(2**exponent for exponent in range(0, 186, 15))]
     magnitudes = {0, *powers, *(power - 1 for power in powers), *(power + 1 for power in powers)}
     wads = [sign * magnitude for magnitude in sorted(magnitudes) for sign in (1, -1)]
 
@@ -97,7 +98,10 @@ def test_from_wad_below_overflow_gives_largest_float(floats: Contract) -> None:
     """The last wad before the tie above the largest binary32 still becomes the largest binary32."""
     last = (2**25 - 1) * 2**103 * WAD - 1
 
-    assert from_wads(floats, BINARY32, [last, -last]) == [BINARY32.infinity - 1, BINARY32.sign | (BINARY32.infinity - 1)]
+    found = from_wads(floats, BINARY32, [last, -last])
+
+    largest = BINARY32.infinity - 1
+    assert found == [largest, BINARY32.sign | largest]
 
 
 @FORMATS
@@ -115,7 +119,8 @@ def test_to_wad_of_edges_truncates_toward_zero(floats: Contract, form: Format) -
     """Zeros, subnormals, the smallest float that is a wad and its neighbours are cut off toward zero."""
     wad = form.from_wad(1) or 0
     one = form.from_wad(WAD) or 0
-    magnitudes = [0, 1, (1 << form.fraction_bits) - 1, 1 << form.fraction_bits, wad - 1, wad, wad + 1, one - 1, one, one + 1]
+    smallest_normal = 1 << form.fraction_bits
+    magnitudes = [0, 1, smallest_normal - 1, smallest_normal, wad - 1, wad, wad + 1, one - 1, one, one + 1]
     bits = [magnitude | sign for magnitude in magnitudes for sign in (0, form.sign)]
 
     found = to_wads(floats, form, bits)
@@ -181,7 +186,8 @@ def test_wads_through_floats_come_back_nearby(floats: Contract, form: Format, da
 
     back = to_wads(floats, form, from_wads(floats, form, wads))
 
-    assert all(abs(wad - other) <= (abs(wad) >> (form.fraction_bits + 1)) + 1 for wad, other in zip(wads, back, strict=True))
+    half_unit = form.fraction_bits + 1
+    assert all(abs(wad - other) <= (abs(wad) >> half_unit) + 1 for wad, other in zip(wads, back, strict=True))
 
 
 @FORMATS
@@ -194,6 +200,6 @@ def test_order_of_any_floats_follows_values(floats: Contract, form: Format, data
     orders = floats.call("orders", bits, form.width)
 
     pairs = sorted(zip((form.value(one) for one in bits), orders, strict=True))
-    for (value, order), (next_value, next_order) in zip(pairs, pairs[1:], strict=False):
+    for (value, order), (next_value, next_order) in pairwise(pairs):
         assert (value < next_value) == (order < next_order)
         assert (value == next_value) == (order == next_order)

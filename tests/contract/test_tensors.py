@@ -65,7 +65,7 @@ WADS = st.integers(-(10**40), 10**40)
 @PROPERTY
 @given(data=st.data())
 def test_floats_of_any_shape_equal_codec(tensors: Contract, dtype: DType, data: st.DataObject) -> None:
-    """Float tensors built on chain are byte for byte what the codec makes of the nearest floats, and so is their root."""
+    """Float tensors built on chain are byte for byte what the codec makes of the nearest floats; so is their root."""
     shape = data.draw(SHAPES)
     size = int(np.prod(shape, dtype=int))
     wads = data.draw(st.lists(WADS, min_size=size, max_size=size))
@@ -151,7 +151,7 @@ def test_build_of_neighbours_keeps_them_apart(tensors: Contract) -> None:
     built = tensors.call("neighbours", wads, values)
 
     floats = np.array([1, -1, 0.5])
-    arrays = [floats.astype(np.float32), np.array(values, dtype=np.int8), floats.reshape(1, 3)]
+    arrays: list[NDArray[Any]] = [floats.astype(np.float32), np.array(values, dtype=np.int8), floats.reshape(1, 3)]
     assert [bytes([1]) + tensor for tensor in built] == [encode_payload([array]) for array in arrays]
 
 
@@ -189,7 +189,7 @@ def test_root_of_no_or_too_many_tensors_reverts(tensors: Contract, count: int) -
 def test_tensor_at_of_any_payload_reads_all(tensors: Contract, data: st.DataObject) -> None:
     """Every tensor of a payload is found with its type, shape and elements."""
     dtypes = data.draw(st.lists(st.sampled_from(list(DType)), min_size=1, max_size=4))
-    arrays = [data.draw(hnp.arrays(_canonical(dtype), SHAPES, elements=_elements(dtype))) for dtype in dtypes]
+    arrays = [data.draw(hnp.arrays(dtype.numpy, SHAPES, elements=_elements(dtype))) for dtype in dtypes]
     payload = encode_payload(arrays)
 
     for index, (dtype, array) in enumerate(zip(dtypes, arrays, strict=True)):
@@ -200,17 +200,15 @@ def test_tensor_at_of_any_payload_reads_all(tensors: Contract, data: st.DataObje
         assert list(tensors.call("allIntegers", payload, index)) == [int(one) for one in array.ravel()]
 
 
-def _canonical(dtype: DType) -> np.dtype[Any]:
-    return dtype.numpy
-
-
 def _elements(dtype: DType) -> st.SearchStrategy[Any]:
     if dtype is DType.BOOL:
         return st.booleans()
     if dtype in FORMATS:
-        width = 32 if dtype is DType.FLOAT32 else 64
+        bound = 2.0**100
+        single = st.floats(-bound, bound, width=32, allow_subnormal=False)
+        double = st.floats(-bound, bound, width=64, allow_subnormal=False)
         # Adding zero turns -0.0, which has no canonical encoding, into 0.0.
-        return st.floats(-(2.0**100), 2.0**100, width=width, allow_subnormal=False).map(lambda value: value + 0.0)
+        return (single if dtype is DType.FLOAT32 else double).map(lambda value: value + 0.0)
     return st.integers(*limits(dtype))
 
 

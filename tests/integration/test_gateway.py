@@ -76,6 +76,10 @@ def chain(request: pytest.FixtureRequest) -> tuple[Web3Gateway, LocalSigner]:
     return gateway, LocalSigner.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 
 
+def _tester_of(gateway: Web3Gateway) -> EthereumTester:
+    return gateway._w3.provider.ethereum_tester  # type: ignore[attr-defined]
+
+
 def _raw(chain: tuple[Web3Gateway, LocalSigner], call: Call, **changes: Any) -> bytes:
     gateway, signer = chain
     fields = transaction_fields(
@@ -232,7 +236,7 @@ async def test_async_gateway_answers_as_the_blocking_one(chain: tuple[Web3Gatewa
     """Both colours give equal records."""
     gateway, signer = chain
     url = gateway._url
-    twin = await async_connect_gateway(url) if url else async_gateway_over_tester(gateway._w3.provider.ethereum_tester)
+    twin = async_connect_gateway(url) if url else async_gateway_over_tester(_tester_of(gateway))
     contract = _deploy(chain, EMITTER)
     sent = _mined(chain, _raw(chain, Call(to=contract, data=TOPICS[0]))).transaction_hash
     assert await twin.chain_id() == gateway.chain_id()
@@ -250,7 +254,7 @@ def test_gateway_unreachable_node_is_transient_and_hides_the_url() -> None:
     url = "http://user:secret@127.0.0.1:9/v3/secret?key=secret"
 
     async def ask_async() -> None:
-        gateway = await async_connect_gateway(url, timeout_s=1)
+        gateway = async_connect_gateway(url, timeout_s=1)
         try:
             await gateway.chain_id()
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ from eth_utils.address import to_checksum_address
 from sworn.types import Address
 
 from tests.support.accounts import MNEMONIC
-from tests.support.node import BLOCK_GAS_LIMIT, GENESIS_TIME, CallReverted, Message, RawLog, RawReceipt
+from tests.support.node import BALANCE_ETHER, BLOCK_GAS_LIMIT, GENESIS_TIME, CallReverted, Message, RawLog, RawReceipt
 
 _NODE_MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 _STARTED = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 #: JSON-RPC code of a reverted call.
 _REVERT_CODE = 3
+_START_CHECK_S = 0.05
+_START_CHECKS = 400
 
 
 def find_anvil() -> Path | None:
@@ -41,13 +45,15 @@ class AnvilNode:
         arguments = {
             "--port": 0,
             "--mnemonic": MNEMONIC,
-            "--balance": 1_000_000,
+            "--balance": BALANCE_ETHER,
             "--timestamp": GENESIS_TIME,
             "--gas-limit": BLOCK_GAS_LIMIT,
         }
         command = [str(binary), *(str(part) for pair in arguments.items() for part in pair)]
+        # A file and no pipe: anvil logs every call, and nobody reads along.
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+            command, stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
         self.url = f"http://127.0.0.1:{self._read_port()}"
         self._session = requests.Session()
@@ -90,16 +96,20 @@ class AnvilNode:
     def close(self) -> None:
         self._session.close()
         self._process.terminate()
-        # Reads to the end, so that anvil cannot hang on a full pipe while it stops.
-        self._process.communicate(timeout=30)
+        self._process.wait(timeout=30)
+        self._log.close()
 
     def _read_port(self) -> int:
         output = ""
-        for line in self._process.stdout or ():
-            output += line
-            if started := _STARTED.search(line):
+        for _ in range(_START_CHECKS):
+            self._log.seek(0)
+            output = self._log.read()
+            if started := _STARTED.search(output):
                 return int(started[1])
-        raise AnvilError(f"anvil ended at once:\n{output}")
+            if self._process.poll() is not None:
+                break
+            time.sleep(_START_CHECK_S)
+        raise AnvilError(f"anvil does not start:\n{output}")
 
     def _rpc(self, method: str, *params: Any) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}

@@ -11,7 +11,7 @@ from eth_utils.address import to_canonical_address, to_checksum_address
 from sworn.types import Address
 
 from tests.support.accounts import MNEMONIC, funded_accounts
-from tests.support.node import BLOCK_GAS_LIMIT, GENESIS_TIME, CallReverted, Message, RawLog, RawReceipt
+from tests.support.node import BALANCE_ETHER, BLOCK_GAS_LIMIT, GENESIS_TIME, CallReverted, Message, RawLog, RawReceipt
 
 
 class EthTesterNode:
@@ -25,6 +25,7 @@ class EthTesterNode:
             PyEVMBackend.from_mnemonic(
                 MNEMONIC,
                 num_accounts=10,
+                genesis_state_overrides={"balance": BALANCE_ETHER * 10**18},
                 hd_path="m/44'/60'/0'/0",
                 genesis_parameters=PyEVMBackend.generate_genesis_params(overrides=parameters),
             )

@@ -13,6 +13,8 @@ GENESIS_TIME = 1_800_000_000
 BLOCK_GAS_LIMIT = 100_000_000
 #: Gas limit of a transaction unless it names one; below the cap of EIP-7825 (2^24).
 TRANSACTION_GAS = 16_000_000
+#: What every funded account starts with: more than an operator's packed amounts hold (2^80 wei).
+BALANCE_ETHER = 2_000_000
 
 
 class CallReverted(Exception):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tests.support.graphs import unary
+
 from sworn.abi import interface
 from sworn.chain.deployment import deploy
 from sworn.chain.gateway import Receipt
@@ -16,7 +20,7 @@ from sworn.codec.structs import model_to_abi, offer_to_abi, request_params_to_ab
 from sworn.codec.tensors import encode_tensors
 from sworn.codec.trees import payload_root
 from sworn.engine.protocol import RunLimits
-from sworn.errors import CodecError
+from sworn.errors import CodecError, RunNotFinite
 from sworn.model.identity import identify
 from sworn.testing.local_chain import LocalChain
 from sworn.types import (
@@ -31,14 +35,38 @@ from sworn.types import (
     RequestId,
     RequestState,
     Schema,
+    Tensors,
 )
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.policy import ServedModel
 
-from tests.support.graphs import addition_model
-
 ETHER = 10**18
 WINDOW_S = 60
+#: Which of the funded accounts sends the watcher's transactions.
+TRANSACTION_ACCOUNT = 2
+RESULT_KEY = bytes([9]) * 32
+
+
+class ReciprocalEngine:
+    """An `Engine` that knows one model, y = 1 / x, and answers at once or fails as told."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.failure: BaseException | None = None
+
+    def schema(self, artifact: bytes) -> Schema:
+        return identify(artifact)[1]
+
+    def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits) -> dict[str, NDArray[Any]]:
+        self.runs += 1
+        if self.failure is not None:
+            raise self.failure
+        if not np.all(inputs["x"]):
+            raise RunNotFinite("y is infinite")
+        return {"y": np.reciprocal(inputs["x"])}
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +107,6 @@ class WatcherWorld:
         """Where signatures count."""
         return self.contracts.domain
 
-    def served(self, *, limits: RunLimits | None = None) -> ServedModel:
-        """The model on generous terms."""
-        return ServedModel(
-            model_id=self.model_id,
-            artifact=self.artifact,
-            schema=self.schema,
-            price_wei=1,
-            max_value_at_risk_wei=ETHER,
-            max_window_s=3600,
-            max_callback_gas=100_000,
-            limits=limits or RunLimits(),
-        )
-
     def send(self, signer: LocalSigner, contract: str, function: str, *args: object, value_wei: int = 0) -> Receipt:
         """A transaction to one of the contracts."""
         address: Address = getattr(self.deployment, _FIELDS[contract])
@@ -100,36 +115,56 @@ class WatcherWorld:
 
     def payload(self, *values: float) -> bytes:
         """The input payload of the model for some numbers."""
-        array = np.array(values, dtype=np.float32).reshape(1, len(values))
-        return encode_tensors({spec.name: array for spec in self.schema.inputs}, self.schema.inputs)
+        return encode_tensors({"x": np.array(values, dtype=np.float32)}, self.schema.inputs)
+
+    def draft(self, payload: bytes, *, salt: int, requester: Address) -> Request:
+        """A request to the operator on ordinary terms, not made yet."""
+        now = self.chain.gateway.block("latest").timestamp
+        return Request(
+            model_id=self.model_id,
+            input_root=_root(payload),
+            requester=requester,
+            operator=self.operator.address,
+            refund_to=requester,
+            fee_wei=ETHER // 100,
+            value_at_risk_wei=0,
+            callback_gas=0,
+            window_s=WINDOW_S,
+            deadline=now + 3600,
+            assurance=Assurance.FINAL,
+            salt=salt.to_bytes(32, "big"),
+        )
 
     def request(
         self, payload: bytes, *, salt: int = 0, change: Callable[[Request], Request] = lambda request: request
     ) -> Posted:
         """Makes a request that names the operator; ``change`` makes it another one."""
-        now = self.chain.gateway.block("latest").timestamp
-        request = change(
-            Request(
-                model_id=self.model_id,
-                input_root=_root(payload),
-                requester=self.requester.address,
-                operator=self.operator.address,
-                refund_to=self.requester.address,
-                fee_wei=ETHER // 100,
-                value_at_risk_wei=0,
-                callback_gas=0,
-                window_s=WINDOW_S,
-                deadline=now + 3600,
-                assurance=Assurance.FINAL,
-                salt=salt.to_bytes(32, "big"),
-            )
-        )
+        request = change(self.draft(payload, salt=salt, requester=self.requester.address))
         parameters = request_params_to_abi(request)
         receipt = self.send(
             self.requester, "InferenceOracle", "request", parameters, payload, value_wei=request.fee_wei
         )
         identity = request_id(request, chain_id=self.domain.chain_id, oracle=self.domain.oracle)
         return Posted(request_id=identity, request=request, receipt=receipt)
+
+    def sign_request(self, requester: LocalSigner, payload: bytes, *, salt: int) -> tuple[RequestId, bytes]:
+        """A signed transaction that makes a request whenever it is mined, and the id that the request will have."""
+        gateway = self.chain.gateway
+        request = self.draft(payload, salt=salt, requester=requester.address)
+        raw = requester.sign_transaction(
+            {
+                "type": 2,
+                "chainId": self.deployment.chain_id,
+                "nonce": gateway.nonce(requester.address),
+                "to": self.deployment.oracle,
+                "data": interface("InferenceOracle").encode("request", request_params_to_abi(request), payload),
+                "value": request.fee_wei,
+                "gas": 200_000,
+                "maxFeePerGas": 10**11,
+                "maxPriorityFeePerGas": 10**9,
+            }
+        )
+        return request_id(request, chain_id=self.domain.chain_id, oracle=self.domain.oracle), raw
 
     def state(self, posted: Posted) -> RequestState:
         """Where a request stands."""
@@ -139,7 +174,7 @@ class WatcherWorld:
 def open_world(chain: LocalChain, *, stake_wei: int = ETHER) -> WatcherWorld:
     """Deploys everything and registers an operator whose transaction and result keys are not its owner's."""
     signers = chain.signers
-    artifact = addition_model()
+    artifact = unary("Reciprocal")
     model, schema = identify(artifact)
     world = WatcherWorld(
         chain=chain,
@@ -148,18 +183,32 @@ def open_world(chain: LocalChain, *, stake_wei: int = ETHER) -> WatcherWorld:
         model=model,
         schema=schema,
         operator=signers[1],
-        transaction_signer=signers[2],
-        result_signer=LocalSigner.from_key(bytes([9]) * 32),
+        transaction_signer=signers[TRANSACTION_ACCOUNT],
+        result_signer=LocalSigner.from_key(RESULT_KEY),
         requester=signers[3],
     )
     world.send(world.requester, "ModelRegistry", "register", model_to_abi(model))
     world.send(world.operator, "OperatorRegistry", "register", "", value_wei=stake_wei)
     world.send(world.operator, "OperatorRegistry", "authorizeSigner", world.result_signer.address)
-    offer = Offer(
-        active=True, price_wei=1, max_value_at_risk_wei=ETHER, max_window_s=3600, max_callback_gas=100_000
-    )
+    offer = Offer(active=True, price_wei=1, max_value_at_risk_wei=ETHER, max_window_s=3600, max_callback_gas=100_000)
     world.send(world.operator, "OperatorRegistry", "setOffer", world.model_id, offer_to_abi(offer))
     return world
+
+
+def served_reciprocal() -> ServedModel:
+    """The model on generous terms."""
+    artifact = unary("Reciprocal")
+    model, schema = identify(artifact)
+    return ServedModel(
+        model_id=model_id(model),
+        artifact=artifact,
+        schema=schema,
+        price_wei=1,
+        max_value_at_risk_wei=ETHER,
+        max_window_s=3600,
+        max_callback_gas=100_000,
+        limits=RunLimits(),
+    )
 
 
 def to_anyone(request: Request) -> Request:

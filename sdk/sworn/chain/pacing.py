@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ AsyncSleep = Callable[[float], Awaitable[None]]
 
 sleep: Sleep = time.sleep
 async_sleep: AsyncSleep = asyncio.sleep
+
+Lock = threading.Lock
+AsyncLock = asyncio.Lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from eth_utils.crypto import keccak
 
 from sworn.abi import contract_error
 from sworn.chain.gateway import Call, Gateway, Receipt
-from sworn.chain.pacing import DEFAULT_PACING, Pacing, Sleep, sleep
+from sworn.chain.pacing import DEFAULT_PACING, Lock, Pacing, Sleep, sleep
 from sworn.chain.signer import Signer
 from sworn.chain.transaction_terms import MAX_NONCE_RETRIES, gas_limit, max_fee_per_gas, transaction_fields
 from sworn.errors import (
@@ -24,7 +24,7 @@ from sworn.types import Address
 
 
 class Transactor:
-    """Sends calls with one signer, one at a time."""
+    """Sends calls with one signer; calls made at the same time get consecutive nonces."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Transactor:
         self._chain_id = chain_id
         self._pacing = pacing
         self._sleep = sleep
+        self._nonces = Lock()
 
     @property
     def address(self) -> Address:
@@ -55,7 +56,9 @@ class Transactor:
         """
         call = Call(to=to, data=data, sender=self.address, value=value_wei)
         gas = gas_limit(self._gateway.estimate_gas(call))
-        transaction_hash = self._broadcast(call, gas=gas)
+        # SAFETY: two calls at once would read the same nonce, and the later one would replace the earlier.
+        with self._nonces:
+            transaction_hash = self._broadcast(call, gas=gas)
         receipt = self._mined(transaction_hash)
         if not receipt.succeeded:
             raise self._reverted(call, receipt, gas=gas)

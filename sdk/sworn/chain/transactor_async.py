@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 
 from sworn.abi import contract_error
 from sworn.chain.gateway import AsyncGateway, Call, Receipt
-from sworn.chain.pacing import DEFAULT_PACING, AsyncSleep, Pacing, async_sleep
+from sworn.chain.pacing import DEFAULT_PACING, AsyncLock, AsyncSleep, Pacing, async_sleep
 from sworn.chain.signer import Signer
 from sworn.chain.transaction_terms import MAX_NONCE_RETRIES, gas_limit, max_fee_per_gas, transaction_fields
 from sworn.errors import (
@@ -23,7 +23,7 @@ from sworn.types import Address
 
 
 class AsyncTransactor:
-    """Sends calls with one signer, one at a time."""
+    """Sends calls with one signer; calls made at the same time get consecutive nonces."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class AsyncTransactor:
         self._chain_id = chain_id
         self._pacing = pacing
         self._sleep = sleep
+        self._nonces = AsyncLock()
 
     @property
     def address(self) -> Address:
@@ -54,7 +55,9 @@ class AsyncTransactor:
         """
         call = Call(to=to, data=data, sender=self.address, value=value_wei)
         gas = gas_limit(await self._gateway.estimate_gas(call))
-        transaction_hash = await self._broadcast(call, gas=gas)
+        # SAFETY: two calls at once would read the same nonce, and the later one would replace the earlier.
+        async with self._nonces:
+            transaction_hash = await self._broadcast(call, gas=gas)
         receipt = await self._mined(transaction_hash)
         if not receipt.succeeded:
             raise await self._reverted(call, receipt, gas=gas)

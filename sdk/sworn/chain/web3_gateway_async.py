@@ -27,7 +27,7 @@ from sworn.errors import TransientChainError
 from sworn.types import Address
 
 
-async def async_connect_gateway(url: str, *, timeout_s: float = 30.0) -> AsyncWeb3Gateway:
+def async_connect_gateway(url: str, *, timeout_s: float = 30.0) -> AsyncWeb3Gateway:
     """A gateway to a node at an http or https URL.
 
     Connects lazily: an unreachable node shows at the first call. Raises `ConfigurationError` for another scheme.

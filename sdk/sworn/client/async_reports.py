@@ -9,13 +9,9 @@ from sworn.client.async_market import AsyncMarket
 from sworn.client.diagnosis import RequestFacts, report_of, unknown_report
 from sworn.client.records import OperatorOffer, RequestReport
 from sworn.client.terms import terms_of
-from sworn.client.verification import Proposal, Requested, callback_data, is_current, proposal_from
+from sworn.client.verification import Proposal, Requested, callback_call_gas, callback_data, is_current, proposal_from
 from sworn.errors import ContractRevert, RequestUnknown
 from sworn.types import ZERO_ADDRESS, Address, CallbackKind, FailureCode, RequestId, RequestState, Status
-
-#: What a transaction costs before its first instruction.
-CALL_GAS = 21_000
-GAS_PER_CALLDATA_BYTE = 16
 
 
 class AsyncReports:
@@ -90,8 +86,7 @@ class AsyncReports:
         if data is None:
             return None
         request = requested.request
-        # The transaction's own cost comes on top of the gas that the callback itself gets.
-        gas = request.callback_gas + CALL_GAS + GAS_PER_CALLDATA_BYTE * len(data)
+        gas = callback_call_gas(data, callback_gas=request.callback_gas)
         oracle = self._contracts.deployment.oracle
         try:
             await self._contracts.gateway.call(Call(to=request.requester, data=data, sender=oracle, gas=gas))

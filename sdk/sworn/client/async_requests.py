@@ -73,13 +73,18 @@ class AsyncRequestHandle:
         """The block in which the request was made."""
         return self._requested.block_number
 
-    async def wait(self, *, timeout_s: float = 300.0, until: Until = "final") -> InferenceResult:
-        """Waits for a result: a proposed one, which can still be refuted, or the final one.
+    async def wait(
+        self,
+        *,
+        timeout: float = 300.0,  # noqa: ASYNC109 (it ends the waiting with a reason, it does not cancel)
+        until: Until = "final",
+    ) -> InferenceResult:
+        """Waits ``timeout`` seconds for a result: a proposed one, which can still be refuted, or the final one.
 
         Raises `RequestTimeout` (the request goes on), `RequestExpired`, `RequestFailed`, `RequestRefuted`,
         `RequestUnknown` when a reorg has removed the request, and `ChainError` when the node's data does not verify.
         """
-        return await self._desk.wait(self._requested, timeout_s=timeout_s, until=until)
+        return await self._desk.wait(self._requested, timeout_s=timeout, until=until)
 
     async def status(self) -> RequestReport:
         """Where the request stands, why, and what to do about it."""

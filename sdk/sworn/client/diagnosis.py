@@ -74,7 +74,7 @@ def unknown_report(request_id: RequestId, *, now: int, request: Request | None, 
     elif request is not None:
         cause, reason = (
             Cause.REORGED,
-            "A reorganisation of the chain has removed the transaction that made the request.",
+            "A reorganisation has removed the transaction that made the request.",
         )
         step = "Make the request again; the fee was not spent."
     else:

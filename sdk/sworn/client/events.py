@@ -22,7 +22,7 @@ from sworn.client.records import Cursor, Event, Rewound
 from sworn.errors import CodecError, TransientChainError
 from sworn.types import RequestId
 
-#: Blocks that a resumed stream goes back when its cursor has been reorganised away; deeper than chains with finality go.
+#: Blocks that a resumed stream goes back when its cursor's block is gone; no chain with finality goes deeper.
 RESUME_DEPTH: Final = 128
 #: Blocks whose hashes a running stream remembers.
 HISTORY: Final = 256
@@ -90,10 +90,9 @@ class Events:
         if first > last:
             return _Step(history=history, caught_up=True)
         tip = self._header(last, head)
-        if seen is not None and first > seen.block_number:
-            if (self._header(first, head)).parent_hash != seen.block_hash:
-                # The chain changed between two reads; the next step sees it whole.
-                return _Step(history=history)
+        if seen is not None and not self._follows(seen, first, head):
+            # The chain changed between two reads; the next step sees it whole.
+            return _Step(history=history)
         logs = self._contracts.logs_between(tuple(self._names), (), first, last)
         # SAFETY: the same header before and after means that the logs in between came from its chain.
         if (self._contracts.gateway.block(last)).hash != tip.hash:
@@ -104,12 +103,17 @@ class Events:
     def _header(self, number: int, head: Block) -> Block:
         return head if number == head.number else self._contracts.gateway.block(number)
 
+    def _follows(self, seen: Cursor, first: int, head: Block) -> bool:
+        return first == seen.block_number or (self._header(first, head)).parent_hash == seen.block_hash
+
     def _standing(self, history: tuple[Cursor, ...], head: Block) -> tuple[Cursor, ...]:
         """The part of the history that the chain still has."""
         for length in range(len(history), 0, -1):
             known = history[length - 1]
-            # A node that is behind knows nothing about the block: no reason to take events back.
-            if known.block_number > head.number or (self._header(known.block_number, head)).hash == known.block_hash:
+            if known.block_number > head.number:
+                # A node that is behind knows nothing about the block: no reason to take events back.
+                return history[:length]
+            if (self._header(known.block_number, head)).hash == known.block_hash:
                 return history[:length]
         return ()
 

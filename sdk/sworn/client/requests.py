@@ -74,13 +74,18 @@ class RequestHandle:
         """The block in which the request was made."""
         return self._requested.block_number
 
-    def wait(self, *, timeout_s: float = 300.0, until: Until = "final") -> InferenceResult:
-        """Waits for a result: a proposed one, which can still be refuted, or the final one.
+    def wait(
+        self,
+        *,
+        timeout: float = 300.0,
+        until: Until = "final",
+    ) -> InferenceResult:
+        """Waits ``timeout`` seconds for a result: a proposed one, which can still be refuted, or the final one.
 
         Raises `RequestTimeout` (the request goes on), `RequestExpired`, `RequestFailed`, `RequestRefuted`,
         `RequestUnknown` when a reorg has removed the request, and `ChainError` when the node's data does not verify.
         """
-        return self._desk.wait(self._requested, timeout_s=timeout_s, until=until)
+        return self._desk.wait(self._requested, timeout_s=timeout, until=until)
 
     def status(self) -> RequestReport:
         """Where the request stands, why, and what to do about it."""

@@ -74,7 +74,7 @@ def callback_gas_of(value: int) -> int:
 
 
 def deadline_of(value: float | datetime | None, *, now: int) -> int:
-    """Unix seconds for a deadline given as seconds from the chain's now or as a datetime. Raises `ConfigurationError`."""
+    """Unix seconds for a deadline given as seconds from now or as a datetime. Raises `ConfigurationError`."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ConfigurationError("a deadline needs a time zone")
@@ -140,10 +140,8 @@ def _obstacles(candidate: OperatorOffer, terms: Terms) -> Iterable[Obstacle]:
     if candidate.barred:
         yield Obstacle(cause=Cause.OPERATOR_BARRED, text="a conviction has barred it from this request")
     if candidate.not_after is not None and candidate.not_after < terms.deadline:
-        yield Obstacle(
-            cause=Cause.OPERATOR_LEAVING,
-            text=f"it is leaving and signs nothing that expires after {candidate.not_after}",
-        )
+        text = f"it is leaving and signs nothing that expires after {candidate.not_after}"
+        yield Obstacle(cause=Cause.OPERATOR_LEAVING, text=text)
     if not offer.active:
         yield Obstacle(cause=Cause.OFFER_INACTIVE, text="it has no active offer for the model")
     elif terms.max_fee_wei is not None and terms.max_fee_wei < offer.price_wei:

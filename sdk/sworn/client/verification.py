@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
@@ -27,6 +27,9 @@ from sworn.types import (
     Schema,
     Status,
 )
+
+#: What a transaction costs before calldata and execution.
+CALL_GAS: Final = 21_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,16 @@ def inference_result(
         proposal_transaction=proposal.transaction_hash,
         final_transaction=final_transaction,
     )
+
+
+def callback_call_gas(data: bytes, *, callback_gas: int) -> int:
+    """Gas for a simulated callback: what the callee was promised, on top of what a transaction costs before it starts.
+
+    Calldata costs 4 gas per zero byte and 16 per other byte, and the whole transaction at least 10 and 40 (EIP-7623).
+    """
+    zeros = data.count(0)
+    others = len(data) - zeros
+    return CALL_GAS + max(callback_gas + 4 * zeros + 16 * others, 10 * zeros + 40 * others)
 
 
 def callback_data(requested: Requested, state: RequestState, proposal: Proposal | None) -> bytes | None:

@@ -21,14 +21,16 @@ from typing import Final
 
 from sworn.chain.deployment import deploy
 from sworn.chain.deployment_files import DEFAULT_PARAMETERS
+from sworn.chain.gateway import Gateway
 from sworn.chain.pacing import Pacing
 from sworn.chain.signer import LocalSigner, Signer
 from sworn.client import Client
+from sworn.engine.protocol import RunLimits
 from sworn.errors import ArtifactUnavailable
 from sworn.model import identify, model_id, read_artifact
 from sworn.testing.local_chain import ChainKind, LocalChain, open_chain
 from sworn.testing.local_watcher import LocalWatcher
-from sworn.types import Deployment, ModelId
+from sworn.types import ModelId
 from sworn.watcher.policy import ServedModel
 
 #: As on a public chain, but with windows of a second, so that nobody has to wait for them.
@@ -88,26 +90,26 @@ class LocalOracle:
         chain: LocalChain,
         *,
         parameters: Mapping[str, int] = LOCAL_PARAMETERS,
-        deployment: Deployment | None = None,
+        gateway: Gateway | None = None,
     ) -> None:
         self.chain = chain
+        self.gateway = gateway or chain.gateway
         self.artifacts = MemoryArtifactStore()
         self.operator: LocalSigner = chain.signers[1]
         self.result_signer: LocalSigner = chain.signers[2]
-        self.deployment = deployment or deploy(chain.gateway, chain.signers[0], parameters=parameters, pacing=PACING)
+        self.deployment = deploy(self.gateway, chain.signers[0], parameters=parameters, pacing=PACING)
         self.watcher = LocalWatcher(
-            gateway=chain.gateway,
+            gateway=self.gateway,
             deployment=self.deployment,
             operator=self.operator.address,
             transaction_signer=self.operator,
             result_signer=self.result_signer,
         )
-        self._longest_window_s = 0
 
     def client(self, account: Signer | None = None) -> Client:
         """A client for an account, by default the chain's fourth key."""
         return Client(
-            gateway=self.chain.gateway,
+            gateway=self.gateway,
             deployment=self.deployment,
             signer=account or self.chain.signers[3],
             artifacts=self.artifacts,
@@ -116,9 +118,9 @@ class LocalOracle:
 
     def enrol(self, *, stake_wei: int = DEFAULT_STAKE_WEI) -> None:
         """Registers the operator with a stake and authorises its result signer."""
-        operators = self.client(self.operator).operators
-        operators.register(stake_wei=stake_wei, metadata_uri="local")
-        operators.authorize_signer(self.result_signer.address)
+        operator = self.client(self.operator).operator
+        operator.register(stake_wei=stake_wei, metadata_uri="local")
+        operator.authorize_signer(self.result_signer.address)
 
     def serve(
         self,
@@ -136,7 +138,7 @@ class LocalOracle:
         artifact = model if isinstance(model, bytes) else read_artifact(model)
         client = self.client(self.operator)
         client.register_model(artifact)
-        client.operators.set_offer(
+        client.operator.set_offer(
             artifact,
             price_wei=price_wei,
             max_value_at_risk_wei=max_value_at_risk_wei,
@@ -164,24 +166,23 @@ class LocalOracle:
             max_value_at_risk_wei=max_value_at_risk_wei,
             max_window_s=max_window_s,
             max_callback_gas=max_callback_gas,
+            limits=RunLimits(),
         )
         self.artifacts.put(artifact)
         self.watcher.serve(served)
-        self._longest_window_s = max(self._longest_window_s, max_window_s)
         return served.model_id
 
     def answer(self) -> None:
         """Lets the watcher do all that it can now: propose, fail, finalize what is due."""
         self.watcher.step()
 
-    def fulfil(self, *, window_s: int | None = None) -> None:
-        """Lets the watcher answer what is open, passes the challenge windows, and lets it finalize.
-
-        Without ``window_s``, time moves past the longest window that the served models allow.
-        """
+    def fulfil(self) -> None:
+        """Lets the watcher answer what is open, moves time past the challenge windows, and lets it finalize."""
         self.answer()
-        self.chain.advance((self._longest_window_s if window_s is None else window_s) + 1)
-        self.answer()
+        due_at = self.watcher.due_at()
+        if due_at is not None:
+            self.chain.advance(due_at - self.gateway.block("latest").timestamp)
+            self.answer()
 
     def close(self) -> None:
         """Ends the watcher; the chain stays. Idempotent."""

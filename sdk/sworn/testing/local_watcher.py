@@ -10,12 +10,13 @@ from threading import Event
 
 from sworn.chain.gateway import Gateway
 from sworn.chain.signer import Signer
-from sworn.engine import OnnxEngine
+from sworn.engine.onnx_engine import OnnxEngine
 from sworn.errors import ArtifactUnavailable, ConfigurationError
 from sworn.types import Address, Deployment
 
 try:
     from sworn.watcher.assembly import Surroundings, assemble
+    from sworn.watcher.jobs import JobStatus
     from sworn.watcher.logs import make_logger
     from sworn.watcher.policy import Guards, ServedModel
     from sworn.watcher.service import Watcher
@@ -78,6 +79,11 @@ class LocalWatcher:
         if self._watcher is None:
             self._watcher = assemble(self._around)
         self._watcher.run(Event(), once=True)
+
+    def due_at(self) -> int | None:
+        """Block timestamp from which every result that is in its window can be finalized; None when none is."""
+        jobs = [] if self._watcher is None else self._watcher.store.jobs()
+        return max((job.due_at for job in jobs if job.status is JobStatus.PROPOSED), default=None)
 
     def close(self) -> None:
         """Ends the engine and forgets the database; idempotent."""

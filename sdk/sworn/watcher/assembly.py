@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
 
@@ -41,7 +41,7 @@ class Surroundings:
     database: Database
     fetch: InputFetcher
     log: FilteringBoundLogger
-    fees: FeePolicy = FeePolicy()
+    fees: FeePolicy = field(default_factory=FeePolicy)
     confirmations: int = 2
     max_log_range: int = 2_000
     start_block: int | None = None
@@ -52,7 +52,10 @@ class Surroundings:
 
 
 def assemble(around: Surroundings) -> Watcher:
-    """A watcher, tied to its database. Raises `ChainError`, `StoreError`, `ConfigurationError` for a foreign database."""
+    """A watcher, tied to its database.
+
+    Raises `ChainError`, `StoreError`, and `ConfigurationError` for another deployment's database.
+    """
     deployment = around.deployment
     contracts = Contracts(gateway=around.gateway, deployment=deployment)
     store = JobStore(database=around.database, clock=around.clock)
@@ -119,6 +122,4 @@ def _intake(around: Surroundings, contracts: Contracts, store: JobStore) -> Inta
         confirmations=0,
         max_range=around.max_log_range,
     )
-    return Intake(
-        follower=follower, contracts=contracts, store=store, log=around.log, checkpoint=around.checkpoint
-    )
+    return Intake(follower=follower, contracts=contracts, store=store, log=around.log, checkpoint=around.checkpoint)

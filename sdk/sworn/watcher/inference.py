@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from sworn.codec.tensors import decode_tensors, encode_tensors, reference_of
 from sworn.codec.trees import payload_root
@@ -23,6 +23,7 @@ from sworn.errors import (
     SwornError,
     ValueNotFinite,
 )
+from sworn.storage.fetching import Fetcher, split_uri
 from sworn.types import FailureCode
 from sworn.watcher.jobs import Job
 from sworn.watcher.policy import Guards, ServedModel
@@ -66,6 +67,21 @@ class Unanswerable:
 Outcome = Computed | Unanswerable
 
 
+def fetch_from(fetcher: Fetcher) -> InputFetcher:
+    """An `InputFetcher` that reads no more than it was allowed, whatever the other side sends."""
+
+    def fetch(uri: str, max_bytes: int) -> bytes:
+        payload = bytearray()
+        with closing(fetcher.open(uri)) as chunks:
+            for chunk in chunks:
+                payload += chunk
+                if len(payload) > max_bytes:
+                    raise ArtifactTooLarge(f"the input exceeds {max_bytes} bytes")
+        return bytes(payload)
+
+    return fetch
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
     """Runs served models on requests' inputs."""
@@ -106,11 +122,8 @@ class Inference:
         uri = reference_of(job.input)
         if uri is None:
             return job.input
-        parts = urlsplit(uri)
+        parts = split_uri(uri)
         # SAFETY: a requester chooses the URI; only hosts that the operator trusts are ever contacted.
         if parts.scheme not in ("https", "http") or parts.hostname not in self.guards.input_hosts:
             raise ArtifactUnavailable("the input's host is not one from which inputs are fetched")
-        payload = self.fetch(uri, self.guards.max_input_bytes)
-        if len(payload) > self.guards.max_input_bytes:
-            raise ArtifactTooLarge(f"the input of {len(payload)} bytes exceeds {self.guards.max_input_bytes}")
-        return payload
+        return self.fetch(uri, self.guards.max_input_bytes)

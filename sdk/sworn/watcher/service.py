@@ -19,7 +19,7 @@ from sworn import abi
 from sworn.chain.gateway import Block, Gateway
 from sworn.chain.sender import SENDER_POINTS
 from sworn.chain.transactions import TransactionSender
-from sworn.errors import ChainError, ContractRevert, DigestConflict, StoreError
+from sworn.errors import ChainError, ContractRevert, DigestConflict, StoreError, TransientChainError
 from sworn.types import RequestId
 from sworn.watcher.inference import Inference, Outcome
 from sworn.watcher.intake import Intake
@@ -84,7 +84,7 @@ class Watcher:
             finally:
                 for run in self._runs.values():
                     run.cancel()
-        self._runs.clear()
+                self._runs.clear()
         self.log.info("watcher_stopped")
 
     def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
@@ -168,7 +168,7 @@ class Watcher:
         return self.steps.conclude(job, outcome) != job
 
     def _contained(self, job: Job, step: Callable[[], bool]) -> bool:
-        """Runs a step so that its trouble stays its job's own; a database that fails is everybody's."""
+        """Runs a step so that its trouble stays its job's own; a node or a database that fails is everybody's."""
         try:
             return step()
         except DigestConflict as error:
@@ -178,6 +178,10 @@ class Watcher:
             raise
         except ContractRevert as error:
             return self._reverted(job, error)
+        except TransientChainError as error:
+            self._postpone(job, str(error), wait_s=self.poll_interval_s)
+            # The other jobs would meet the same node; if only this one does, it is the last in the next turn.
+            raise
         except ChainError as error:
             self._postpone(job, str(error), wait_s=self.poll_interval_s)
         except Exception as error:

@@ -1,0 +1,71 @@
+"""The command tree, and the way in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer import rich_utils
+from typer.exceptions import Abort, TyperException
+
+from sworn.cli import configuration, demo, deploying, doctor, keys, models, operators, requesting, watching
+from sworn.cli.command import command, defaults_callback
+from sworn.cli.exit_codes import ExitCode
+from sworn.cli.session import Session
+from sworn.cli.versions import version_facts
+
+
+def build() -> typer.Typer:
+    """The `sworn` command with all that is below it."""
+    app = typer.Typer(
+        name="sworn",
+        help="AI inference under oath for smart contracts: request, watch, verify.",
+        epilog="Exit codes: " + ", ".join(f"{code.value} {code.name.lower()}" for code in ExitCode) + ".",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(defaults_callback)
+    for module in (demo, requesting, deploying, models, operators, watching, keys, configuration, doctor):
+        module.register(app)
+    command(app, "version")(_version)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit status. Unexpected exceptions keep their traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = build()(args=given, prog_name="sworn", standalone_mode=False)
+    except TyperException as error:
+        _tell_usage(error, as_json="--json" in given)
+        return int(ExitCode.USAGE)
+    except Abort:
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not complain about it when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.FAILED)
+    return code if isinstance(code, int) else int(ExitCode.OK)
+
+
+def _tell_usage(error: TyperException, *, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "type": type(error).__name__,
+            "message": error.format_message(),
+            "hint": "",
+            "exit_code": int(ExitCode.USAGE),
+        }
+        sys.stdout.write(json.dumps({"error": document}, indent=2) + "\n")
+        return
+    rich_utils.rich_format_error(error)
+
+
+def _version(session: Session) -> None:
+    """The versions of sworn and of what it stands on."""
+    session.output.result(version_facts())

@@ -1,0 +1,92 @@
+"""`sworn config`: the settings of `sworn watch`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.syntax import Syntax
+
+from sworn.cli import compose
+from sworn.cli.command import OUTPUT, command
+from sworn.cli.session import Session
+from sworn.errors import ConfigurationError
+
+FilesArgument = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE", envvar="SWORN_CONFIG", help="Settings; later files win.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `config`."""
+    group = typer.Typer(name="config", help="Settings of the watcher.", no_args_is_help=True)
+    command(group, "init", options=OUTPUT)(_init)
+    command(group, "validate", options=OUTPUT)(_validate)
+    command(group, "dump", options=OUTPUT)(_dump)
+    app.add_typer(group)
+
+
+def _init(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("sworn.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrites a file that is there.")] = False,
+) -> None:
+    """Writes a settings file to start from, with every key explained."""
+    path = file.expanduser()
+    if path.exists() and not force:
+        raise ConfigurationError(f"{file} exists: give another name, or --force")
+    try:
+        path.write_text(template(), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {file}: {error.strerror}") from error
+    session.output.result({"file": path}, f"wrote {path}; edit it, then run: sworn config validate {path}")
+
+
+def _validate(session: Session, file: FilesArgument = None) -> None:
+    """Checks settings without using them: files, then SWORN_… environment variables."""
+    settings = compose.settings(tuple(file or ()))
+    session.output.result({"valid": True, "models": len(settings.models)}, "the settings are usable")
+
+
+def _dump(session: Session, file: FilesArgument = None) -> None:
+    """Shows the effective settings, defaults included and secrets masked."""
+    settings = compose.settings(tuple(file or ()))
+    from sworn.watcher.settings import dump_settings
+
+    values = dump_settings(settings)
+    session.output.result(values, Syntax(_toml(values), "toml", background_color="default"))
+
+
+def template() -> str:
+    """The settings file that `sworn config init` writes."""
+    return (files("sworn.cli") / "settings_template.toml").read_text(encoding="utf-8")
+
+
+def _toml(values: dict[str, Any]) -> str:
+    """Plain settings as TOML: tables of values, and lists of tables."""
+    plain = {key: value for key, value in values.items() if not _is_table(value)}
+    lines = [f"{key} = {_toml_value(value)}" for key, value in plain.items()]
+    for key, value in values.items():
+        tables = value if isinstance(value, list) else [value]
+        if _is_table(value):
+            heading = f"[[{key}]]" if isinstance(value, list) else f"[{key}]"
+            for table in tables:
+                lines += ["", heading, *(f"{name} = {_toml_value(item)}" for name, item in table.items())]
+    return "\n".join(lines)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)

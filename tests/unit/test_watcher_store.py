@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_mock_engine
+from sqlalchemy.sql import ClauseElement
+
+from sworn.chain.follower import BlockId
+from sworn.chain.transactions import (
+    Intent,
+    MemoryTransactionStore,
+    SignedAttempt,
+    TransactionRecord,
+    TransactionStatus,
+    TransactionStore,
+)
+from sworn.errors import ConfigurationError, DigestConflict, StoreError
+from sworn.types import Address, Assurance, FailureCode, ModelId, Request, RequestId
+from sworn.watcher.jobs import Job, JobStatus, Oath
+from sworn.watcher.store import migration
+from sworn.watcher.store.database import Database, open_database
+from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.store.tables import METADATA
+from sworn.watcher.store.transactions import SqlTransactionStore
+
+OPERATOR = Address("0x" + "11" * 20)
+ORACLE = Address("0x" + "33" * 20)
+STREAM = "requests"
+
+
+def _job(number: int, *, block: int = 1, status: JobStatus = JobStatus.SEEN) -> Job:
+    return Job(
+        request_id=RequestId(number.to_bytes(32, "big")),
+        request=Request(
+            model_id=ModelId(b"\x01" * 32),
+            input_root=b"\x02" * 32,
+            requester=OPERATOR,
+            operator=OPERATOR,
+            refund_to=OPERATOR,
+            fee_wei=2**96 - 1,
+            value_at_risk_wei=2**96 - 2,
+            callback_gas=2**32 - 1,
+            window_s=2**32 - 1,
+            deadline=2**40 - 1,
+            assurance=Assurance.PROVISIONAL,
+            salt=b"\x04" * 32,
+        ),
+        input=b"\x01\x02",
+        block_number=block,
+        block_hash=b"\x05" * 32,
+        transaction_hash=b"\x06" * 32,
+        status=status,
+    )
+
+
+def _block(number: int) -> BlockId:
+    return BlockId(number=number, hash=number.to_bytes(32, "big"))
+
+
+def _oath(number: int, digest: bytes = b"\x07" * 32) -> Oath:
+    return Oath(
+        request_id=RequestId(number.to_bytes(32, "big")),
+        operator=OPERATOR,
+        digest=digest,
+        output_root=b"\x08" * 32,
+        trace_root=bytes(32),
+        output=b"\x01",
+    )
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty, migrated database."""
+    database = open_database(f"sqlite:///{tmp_path}/watcher.db")
+    migration.upgrade(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    """The job store over it."""
+    return JobStore(database=database, clock=lambda: 100.0)
+
+
+def test_migrations_from_nothing_build_the_schema_of_the_code(database: Database) -> None:
+    """The migrated schema is exactly the one that the tables describe; a second upgrade changes nothing."""
+    assert migration.differences(database) == []
+    assert migration.current(database) == migration.latest()
+    migration.upgrade(database)
+    migration.require_current(database)
+
+
+def test_database_not_migrated_is_refused_with_advice(tmp_path: Path) -> None:
+    """A database without the schema is recognised before it is used."""
+    database = open_database(f"sqlite:///{tmp_path}/empty.db")
+    assert migration.current(database) is None
+    with pytest.raises(StoreError, match="migrate"):
+        migration.require_current(database)
+    database.close()
+
+
+def test_schema_for_postgresql_compiles(database: Database) -> None:
+    """Nothing in the tables is particular to one database."""
+    statements: list[str] = []
+
+    def collect(statement: ClauseElement, *args: object, **kwargs: object) -> None:
+        statements.append(str(statement.compile(dialect=engine.dialect)))
+
+    engine = create_mock_engine("postgresql://", collect)
+    METADATA.create_all(engine, checkfirst=False)
+    assert len(statements) >= len(METADATA.tables)
+
+
+def test_database_on_disk_is_durable_and_shared(database: Database, tmp_path: Path) -> None:
+    """SQLite runs with a write-ahead log, full synchronisation and enforced foreign keys."""
+    with database.transaction() as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2, 1]
+
+
+def test_database_locked_by_another_raises_store_error(database: Database, tmp_path: Path) -> None:
+    """A database that stays locked is a typed error."""
+    other = sqlite3.connect(tmp_path / "watcher.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    connect = database.engine.raw_connection()
+    connect.driver_connection.execute("PRAGMA busy_timeout=10")  # type: ignore[union-attr]
+    connect.close()
+    with pytest.raises(StoreError), database.transaction():
+        pass
+    other.close()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "nosuchdialect://x"])
+def test_database_url_malformed_raises_configuration_error(url: str) -> None:
+    """A URL that names no database is a configuration error."""
+    with pytest.raises(ConfigurationError):
+        open_database(url)
+
+
+def test_job_stored_and_loaded_is_equal(store: JobStore) -> None:
+    """Every field of a job, at the limits of its type, survives the database."""
+    job = replace(_job(1), failure=FailureCode.TOO_LARGE, reason="why", attempts=3, settled_block=2**62)
+    store.advance(STREAM, history=[_block(1)], seen=[_job(1)])
+    store.save(job)
+    assert store.job(job.request_id) == job
+    assert store.job(RequestId(bytes(32))) is None
+
+
+def test_job_seen_twice_keeps_its_progress(store: JobStore) -> None:
+    """The same log again does not start a job anew."""
+    store.advance(STREAM, history=[_block(1)], seen=[_job(1)])
+    store.save(_job(1, status=JobStatus.PROPOSED))
+    store.advance(STREAM, history=[_block(2)], seen=[_job(1)])
+    assert [job.status for job in store.jobs()] == [JobStatus.PROPOSED]
+
+
+def test_history_advanced_replaces_the_old_one(store: JobStore) -> None:
+    """The stored history is the one of the last step."""
+    store.advance(STREAM, history=[_block(1), _block(2)], seen=[])
+    store.advance(STREAM, history=[_block(2), _block(3)], seen=[])
+    assert store.history(STREAM) == (_block(2), _block(3))
+    assert store.history("another") == ()
+
+
+def test_rewind_orphans_reopens_and_forgets_waiting(store: JobStore) -> None:
+    """Jobs of void blocks are orphaned, ends in void blocks undone, waiting ended; parked jobs stay parked."""
+    jobs = {
+        1: _job(1, block=5),
+        2: _job(2, block=20),
+        3: replace(_job(3, block=5, status=JobStatus.FINALIZED), settled_block=15),
+        4: replace(_job(4, block=5, status=JobStatus.FINALIZED), settled_block=9),
+        5: replace(_job(5, block=5, status=JobStatus.PARKED), settled_block=15),
+        6: replace(_job(6, block=5, status=JobStatus.PROPOSED), due_at=10**9),
+    }
+    store.advance(STREAM, history=[_block(20)], seen=list(jobs.values()))
+    store.advance(STREAM, history=[_block(10)], seen=[], rewound_to=10)
+    statuses = {int.from_bytes(job.request_id, "big"): job.status for job in store.jobs()}
+    assert statuses == {
+        1: JobStatus.SEEN,
+        2: JobStatus.ORPHANED,
+        3: JobStatus.SEEN,
+        4: JobStatus.FINALIZED,
+        5: JobStatus.PARKED,
+        6: JobStatus.PROPOSED,
+    }
+    assert {job.due_at for job in store.jobs()} == {0}
+    store.advance(STREAM, history=[_block(11)], seen=[_job(2, block=11)])
+    assert store.job(jobs[2].request_id) == _job(2, block=11)
+
+
+def test_due_jobs_by_time_and_kind_are_selected(store: JobStore) -> None:
+    """Only open jobs whose block time and wall time have come are due."""
+    jobs = [
+        _job(1),
+        replace(_job(2), retry_at=101.0),
+        replace(_job(3, status=JobStatus.PROPOSED), due_at=50),
+        replace(_job(4, status=JobStatus.PROPOSED), due_at=51),
+        _job(5, status=JobStatus.IGNORED),
+    ]
+    store.advance(STREAM, history=[_block(1)], seen=jobs)
+    assert store.due(block_timestamp=50, limit=9, seen=True) == [jobs[0]]
+    assert store.due(block_timestamp=50, limit=9, seen=False) == [jobs[2]]
+
+
+def test_journal_takes_one_digest_per_request_and_operator(store: JobStore) -> None:
+    """The same digest may be journalled again, another one never; the signature completes it."""
+    store.swear(_oath(1))
+    store.swear(_oath(1))
+    with pytest.raises(DigestConflict):
+        store.swear(_oath(1, digest=b"\x09" * 32))
+    signed = replace(_oath(1), signature=b"\x01" * 65)
+    store.store_signature(signed)
+    assert store.oath(signed.request_id, OPERATOR) == signed
+    assert store.oath(signed.request_id, ORACLE) is None
+
+
+def test_database_of_another_deployment_is_refused(store: JobStore) -> None:
+    """A database serves one oracle on one chain for ever."""
+    store.claim(chain_id=1, oracle=ORACLE)
+    store.claim(chain_id=1, oracle=ORACLE)
+    with pytest.raises(ConfigurationError):
+        store.claim(chain_id=2, oracle=ORACLE)
+
+
+def _record(number: int, *, nonce: int | None, status: TransactionStatus) -> TransactionRecord:
+    attempt = SignedAttempt(
+        hash=number.to_bytes(32, "big"), raw=b"raw", max_fee_wei=2**255, tip_wei=2**128, signed_at=1.5
+    )
+    return TransactionRecord(
+        intent=Intent(key=f"propose:{number}", to=ORACLE, data=b"data", value_wei=2**256 - 1, gas_cap=1 << 24),
+        sender=OPERATOR,
+        status=status,
+        nonce=nonce,
+        gas=21_000,
+        attempts=(attempt, replace(attempt, hash=(number + 1_000).to_bytes(32, "big"))) if nonce is not None else (),
+        succeeded=status is TransactionStatus.CONFIRMED or None,
+    )
+
+
+_NONCES = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(list(TransactionStatus))), max_size=8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(moves=_NONCES)
+def test_transaction_stores_of_both_kinds_agree(moves: list[tuple[int, TransactionStatus]]) -> None:
+    """The database and the double in memory answer alike, whatever is put into them."""
+    database = open_database("sqlite://")
+    migration.upgrade(database)
+    sql: TransactionStore = SqlTransactionStore(database=database, chain_id=1)
+    memory: TransactionStore = MemoryTransactionStore()
+    for number, (nonce, status) in enumerate(moves):
+        record = _record(number, nonce=nonce, status=status)
+        outcomes = []
+        for store in (sql, memory):
+            try:
+                store.put(record)
+                outcomes.append("stored")
+            except StoreError:
+                outcomes.append("refused")
+        assert outcomes[0] == outcomes[1]
+    for number in range(len(moves)):
+        assert sql.get(f"propose:{number}") == memory.get(f"propose:{number}")
+    assert sql.live(OPERATOR) == memory.live(OPERATOR)
+    assert sql.next_nonce(OPERATOR) == memory.next_nonce(OPERATOR)
+    assert sql.confirmed_from(OPERATOR, 3) == memory.confirmed_from(OPERATOR, 3)
+    database.close()
