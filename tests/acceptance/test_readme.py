@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
-from solidity import ROOT, compile_sources
 
+from solidity import ROOT, compile_sources
 from sworn.chain.gateway import Call
 from sworn.chain.pacing import Pacing
 from sworn.chain.transactor import Transactor

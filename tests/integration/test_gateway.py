@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -54,8 +55,10 @@ def anvil_url() -> Iterator[str]:
     binary = _anvil()
     if binary is None:
         pytest.skip("no anvil")
-    with subprocess.Popen([binary, "--port", "18645", "--quiet", "--hardfork", "prague"]) as process:
-        yield "http://127.0.0.1:18645"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen([binary, "--port", str(port), "--quiet", "--hardfork", "prague"]) as process:
+        yield f"http://127.0.0.1:{port}"
         process.terminate()
 
 

@@ -131,9 +131,16 @@ class Contract:
         self.kind = kind
         self.address = address
 
-    def call(self, function: str, *arguments: Any, by: Account | Contract | None = None, value_wei: int = 0) -> Any:
+    def call(
+        self,
+        function: str,
+        *arguments: Any,
+        by: Account | Contract | None = None,
+        value_wei: int = 0,
+        gas: int = TRANSACTION_GAS,
+    ) -> Any:
         """The value that a function returns now; nothing changes. Raises `Reverted`."""
-        message = self._message(function, arguments, sender=to_abi(by or self), value_wei=value_wei, gas=TRANSACTION_GAS)
+        message = self._message(function, arguments, sender=to_abi(by or self), value_wei=value_wei, gas=gas)
         return self.kind.decode(function, self.chain.call(message))
 
     def send(

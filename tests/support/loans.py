@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from sworn.codec.tensors import encode_payload
 from sworn.codec.trees import payload_root
-from sworn.types import Address, Answer, Assurance, Profile, Request
+from sworn.types import Address, Answer, Profile, Request
 
 from tests.support.accounts import Account
 from tests.support.chain import Contract, TransactionReceipt
@@ -22,7 +22,7 @@ WINDOW_S = 600
 PATIENCE_S = 3600
 MAX_RISK_WAD = WAD // 5
 POOL_WEI = 50 * ETHER
-PRINCIPAL_WEI = 10 * ETHER // 10
+PRINCIPAL_WEI = ETHER
 FEATURES = (WAD // 2, -3 * WAD, 7 * WAD)
 
 
@@ -76,9 +76,17 @@ class Bank:
     ) -> tuple[int, Request]:
         """Applies for a loan: its number and the request behind it."""
         borrower = by or self.borrower
-        receipt = self.pool.send("applyForLoan", principal_wei, list(features), by=borrower, value_wei=FEE_WEI)
+        arguments = (principal_wei, list(features))
+        receipt = self.pool.send("applyForLoan", *arguments, by=borrower, value_wei=FEE_WEI)
         loan_id = int(receipt.returned)
-        return loan_id, self._request(loan_id, borrower, principal_wei, features, made_at=receipt.timestamp)
+        request = self.request_behind(
+            loan_id,
+            borrower=borrower.address,
+            made_at=receipt.timestamp,
+            principal_wei=principal_wei,
+            features=features,
+        )
+        return loan_id, request
 
     def answer(self, risk: float) -> Answer:
         """An answer with that probability of default."""
@@ -103,20 +111,28 @@ class Bank:
         """Available and lent wei."""
         return int(self.pool.call("availableWei")), int(self.pool.call("lentWei"))
 
-    def _request(
-        self, loan_id: int, borrower: Account, principal_wei: int, features: Sequence[int], *, made_at: int
+    def request_behind(
+        self,
+        loan_id: int,
+        *,
+        borrower: Address,
+        made_at: int,
+        principal_wei: int = PRINCIPAL_WEI,
+        features: Sequence[int] = FEATURES,
+        fee_wei: int = FEE_WEI,
     ) -> Request:
-        floats = np.array([[float(feature / WAD) for feature in features]], dtype=np.float32)
+        """The request that an application made at that time must have sent."""
+        floats = np.array([[feature / WAD for feature in features]], dtype=np.float32)
         return self.scene.make_request(
             profile=Profile.SIGNED,
             input_root=payload_root(encode_payload([floats])),
             requester=self.pool.address,
-            refund_to=borrower.address,
+            refund_to=borrower,
+            fee_wei=fee_wei,
             value_at_risk_wei=principal_wei,
             callback_gas=300_000,
             window_s=WINDOW_S,
             deadline=made_at + PATIENCE_S,
-            assurance=Assurance.FINAL,
             salt=loan_id.to_bytes(32),
         )
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from sworn.cli.command import SIGNING, command
 from sworn.cli.output import facts
@@ -94,5 +95,5 @@ def _table(schema: Schema) -> Table:
         table.add_column(column)
     for side, specs in (("input", schema.inputs), ("output", schema.outputs)):
         for spec in specs:
-            table.add_row(side, spec.name, describe(spec.dtype, spec.shape).replace("[", "\\["))
+            table.add_row(side, Text(spec.name), Text(describe(spec.dtype, spec.shape)))
     return table

@@ -97,7 +97,7 @@ def facts(document: Mapping[str, Any] | Sequence[Any]) -> Table:
     items = document.items() if isinstance(document, Mapping) else enumerate(document)
     for name, value in items:
         if value is not None:
-            table.add_row(str(name).replace("_", " "), shown(str(name), plain(value)))
+            table.add_row(Text(str(name).replace("_", " ")), Text(shown(str(name), plain(value))))
     return table
 
 

@@ -1,5 +1,113 @@
-"""stub"""
+"""`sworn watch`: the operator's daemon."""
+
 from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from sworn.cli.command import SIGNING, command
+from sworn.cli.session import Session
+from sworn.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sworn.watcher.store.jobs import JobStore
+
+
+class LogLevels(Enum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormats(Enum):
+    """How it is logged."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
 def register(app: typer.Typer) -> None:
-    return
+    """Adds `watch`."""
+    command(app, "watch", options=SIGNING)(_watch)
+
+
+def _watch(
+    session: Session,
+    once: Annotated[bool, typer.Option("--once", help="Ends when nothing more can be done at once.")] = False,
+    database: Annotated[str | None, typer.Option(metavar="URL", help="Overrides database_url.")] = None,
+    log_level: Annotated[LogLevels | None, typer.Option(help="Overrides log.level.")] = None,
+    log_format: Annotated[LogFormats | None, typer.Option(help="Overrides log.format.")] = None,
+) -> None:
+    """Answers requests for the configured models: runs them, signs results, proposes and finalizes.
+
+    Settings come from --config files, then SWORN_… variables, then flags; `sworn config init` writes a file to start
+    from. Logs go to stderr. SIGTERM and Ctrl-C end it after the step under way; nothing is lost or done twice by any
+    other end, either.
+    """
+    try:
+        from sworn.cli import compose_watcher
+    except ImportError as error:
+        raise ConfigurationError("the watcher needs the node extra: pip install 'sworn-oracle[node]'") from error
+
+    overrides = _overrides(session, database=database, log_level=log_level, log_format=log_format)
+    values = compose_watcher.settings(session.options.config, overrides)
+    with compose_watcher.watcher(values, session.output) as (watcher, _):
+        with _stopping() as stop:
+            watcher.run(stop, once=once)
+        session.output.result({"jobs": _jobs(watcher.store)})
+
+
+def _overrides(
+    session: Session, *, database: str | None, log_level: LogLevels | None, log_format: LogFormats | None
+) -> dict[str, Any]:
+    options = session.options
+    if options.key_env is not None:
+        raise ConfigurationError("a watcher's keys are key files: give --keystore, or keys.transaction_key in a file")
+    given: dict[str, dict[str, Any]] = {
+        "chain": {"rpc_url": options.rpc, "deployment": options.deployment},
+        "keys": {"transaction_key": options.keystore, "password_file": options.password_file},
+        "log": {
+            "level": None if log_level is None else log_level.value,
+            "format": None if log_format is None else log_format.value,
+        },
+    }
+    nested: dict[str, Any] = {
+        section: chosen
+        for section, values in given.items()
+        if (chosen := {name: value for name, value in values.items() if value is not None})
+    }
+    return nested | ({} if database is None else {"database_url": database})
+
+
+@contextmanager
+def _stopping() -> Iterator[Event]:
+    """An event that SIGTERM and SIGINT set; a second one of them ends the process at once."""
+    stop = Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, signal.SIG_DFL)
+
+    before = {name: signal.signal(name, ask) for name in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _jobs(store: JobStore) -> dict[str, int]:
+    return dict(Counter(job.status.value for job in store.jobs()))

@@ -82,7 +82,8 @@ def start_oracle(kind: ChainKind = ChainKind.EMBEDDED) -> Iterator[LocalOracle]:
 class LocalOracle:
     """The contracts on a local chain, deployed by its first key.
 
-    Keys by use: 0 deploys, 1 is the operator, 2 signs its results, 3 is the default client. `enrol` makes the operator.
+    Keys by use: 0 deploys, 1 is the operator, 2 signs its results, 3 is the default client, 9 sends for the watcher.
+    `enrol` makes the operator.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class LocalOracle:
             gateway=self.gateway,
             deployment=self.deployment,
             operator=self.operator.address,
-            transaction_signer=self.operator,
+            transaction_signer=chain.signers[9],
             result_signer=self.result_signer,
         )
 

@@ -1,0 +1,165 @@
+"""Puts the watcher together from its settings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from sworn.chain.gateway import Gateway
+from sworn.chain.sender import FeePolicy
+from sworn.chain.signer import Signer
+from sworn.cli import compose
+from sworn.cli.output import Output
+from sworn.engine.onnx_engine import OnnxEngine
+from sworn.errors import ArtifactTooLarge, ConfigurationError
+from sworn.model import identify, read_artifact
+from sworn.storage import CachedArtifactStore, HttpFetcher
+from sworn.types import Address, Deployment
+from sworn.watcher.assembly import Surroundings, assemble
+from sworn.watcher.contracts import Contracts
+from sworn.watcher.inference import InputFetcher
+from sworn.watcher.logs import make_logger
+from sworn.watcher.models import load_models
+from sworn.watcher.policy import Guards, ServedModel
+from sworn.watcher.service import Watcher
+from sworn.watcher.settings import GuardSettings, WatcherSettings, load_settings
+from sworn.watcher.startup import check_startup
+from sworn.watcher.store.database import Database, open_database
+from sworn.watcher.store.migration import upgrade
+
+_RPC_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Who pays for transactions and who signs results."""
+
+    transaction: Signer
+    result: Signer
+
+
+def settings(files: Sequence[Path], overrides: dict[str, Any]) -> WatcherSettings:
+    """Files, then environment, then what was said on the command line. Raises `ConfigurationError`."""
+    return load_settings(files, overrides=overrides)
+
+
+@contextmanager
+def watcher(values: WatcherSettings, output: Output, *, log: TextIO = sys.stderr) -> Iterator[tuple[Watcher, Database]]:
+    """A watcher that has passed its start-up checks. Raises `ConfigurationError` that lists every problem."""
+    with ExitStack() as closing:
+        chain = compose.gateway(values.chain.rpc_url.get_secret_value(), timeout_s=_RPC_TIMEOUT_S)
+        with output.busy("reading the deployment"):
+            contracts = deployment(values, chain)
+        keys = unlock_keys(values, output)
+        database = open_database(values.database_url.get_secret_value())
+        closing.callback(database.close)
+        upgrade(database)
+        with output.busy("reading the models"):
+            models = served_models(values, chain, contracts)
+        engine = OnnxEngine(workers=values.engine.workers, threads=values.engine.threads)
+        closing.callback(engine.close)
+        logger = make_logger(log, form=values.log.format, level=values.log.level)
+        built = assemble(
+            Surroundings(
+                gateway=chain,
+                deployment=contracts,
+                operator=operator_of(values, keys),
+                transaction_signer=keys.transaction,
+                result_signer=keys.result,
+                models=models,
+                guards=guards(values.guards),
+                engine=engine,
+                database=database,
+                fetch=input_fetcher(),
+                log=logger,
+                fees=FeePolicy(
+                    max_fee_cap_wei=values.chain.max_fee_cap_wei, bump_after_s=values.chain.bump_after_s
+                ),
+                confirmations=values.chain.confirmations,
+                max_log_range=values.chain.max_log_range,
+                start_block=values.chain.start_block,
+                workers=values.engine.workers,
+                poll_interval_s=values.chain.poll_interval_s,
+            )
+        )
+        warnings = check_startup(
+            contracts=Contracts(gateway=chain, deployment=contracts),
+            store=built.store,
+            operator=operator_of(values, keys),
+            result_signer=keys.result.address,
+            sender=keys.transaction.address,
+            models=models,
+        )
+        for warning in warnings:
+            logger.warning("startup_warning", reason=warning)
+        yield built, database
+
+
+def deployment(values: WatcherSettings, chain: Gateway) -> Deployment:
+    """The configured deployment on the configured chain. Raises `ChainIdMismatch`, `DeploymentUnknown`."""
+    found = compose.deployment(chain, values.chain.deployment)
+    if found.chain_id != values.chain.chain_id:
+        raise ConfigurationError(
+            f"chain.chain_id is {values.chain.chain_id}, but the node serves chain {found.chain_id}"
+        )
+    return found
+
+
+def unlock_keys(values: WatcherSettings, output: Output) -> Keys:
+    """The configured keys. Raises `SignerError`."""
+    keys = values.keys
+    transaction = compose.unlocked(output, keys.transaction_key, keys.password_file)
+    if keys.result_key is None:
+        return Keys(transaction=transaction, result=transaction)
+    password_file = keys.result_password_file or keys.password_file
+    return Keys(transaction=transaction, result=compose.unlocked(output, keys.result_key, password_file))
+
+
+def operator_of(values: WatcherSettings, keys: Keys) -> Address:
+    """The operator's owner address."""
+    return values.operator_address or keys.transaction.address
+
+
+def served_models(values: WatcherSettings, chain: Gateway, contracts: Deployment) -> tuple[ServedModel, ...]:
+    """The configured models with their artifacts, ids recomputed. Raises `ModelError`, `ConfigurationError`."""
+    cache = values.artifacts or (compose.HOME / "artifacts")
+    loaded = load_models(
+        values.models,
+        contracts=Contracts(gateway=chain, deployment=contracts),
+        artifacts=CachedArtifactStore(cache.expanduser()),
+        identify=identify,
+        read=read_artifact,
+    )
+    return tuple(loaded.values())
+
+
+def guards(values: GuardSettings) -> Guards:
+    """The configured guards, typed."""
+    return Guards(
+        min_profit_wei=values.min_profit_wei,
+        max_input_bytes=values.max_input_bytes,
+        min_time_left_s=values.min_time_left_s,
+        allow_requesters=frozenset(Address(item) for item in values.allow_requesters),
+        deny_requesters=frozenset(Address(item) for item in values.deny_requesters),
+        input_hosts=frozenset(values.input_hosts),
+        post_failures=values.post_failures,
+    )
+
+
+def input_fetcher() -> InputFetcher:
+    """Fetches inputs given by reference, from the public internet only."""
+    fetcher = HttpFetcher()
+
+    def fetch(uri: str, max_bytes: int) -> bytes:
+        content = bytearray()
+        for chunk in fetcher.open(uri):
+            content += chunk
+            if len(content) > max_bytes:
+                raise ArtifactTooLarge(f"the input is over {max_bytes} bytes")
+        return bytes(content)
+
+    return fetch
