@@ -14,7 +14,6 @@ from tests.support.ieee754 import WAD
 from tests.support.loans import (
     FEATURES,
     MAX_RISK_WAD,
-    PATIENCE_S,
     POOL_WEI,
     PRINCIPAL_WEI,
     WINDOW_S,

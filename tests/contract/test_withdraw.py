@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from sworn.types import ZERO_ADDRESS
 
 from tests.support.accounts import Account
@@ -119,6 +120,8 @@ def test_oracle_without_request_refuses_ether(scene: Scene, system: System, pupp
         puppet.send("execute", system.oracle, b"", by=stranger, value_wei=1)
 
 
+# The double has to do what py-evm warns of.
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT opcode:DeprecationWarning")
 def test_oracle_with_forced_ether_works_as_before(
     scene: Scene, chain: Chain, system: System, deployer: Account, requester: Account
 ) -> None:

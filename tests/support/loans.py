@@ -78,7 +78,8 @@ class Bank:
         borrower = by or self.borrower
         arguments = (principal_wei, list(features))
         receipt = self.pool.send("applyForLoan", *arguments, by=borrower, value_wei=FEE_WEI)
-        loan_id = int(receipt.returned)
+        # Not what a call returned: a number depends on the block.
+        loan_id = next(int(event.arguments["loanId"]) for event in receipt.events if event.name == "LoanApplied")
         request = self.request_behind(
             loan_id,
             borrower=borrower.address,

@@ -30,6 +30,7 @@ class World:
         self.confirmations = confirmations
         self.now = 1_000.0
         self.crash_at: str | None = None
+        self.crashes: list[str] = []
         self.sender = self.restart()
 
     def restart(self) -> Sender:
@@ -49,6 +50,7 @@ class World:
     def _checkpoint(self, point: str) -> None:
         if point == self.crash_at:
             self.crash_at = None
+            self.crashes.append(point)
             raise Crash(point)
 
     def settle(self) -> None:
@@ -121,7 +123,7 @@ def test_sender_killed_at_any_point_sends_exactly_once(point: str) -> None:
         world.sender.submit(_intent("a"))
         world.gateway.mine()
         world.sender.poll()
-    assert world.crash_at is None
+    assert world.crashes == [f"propose_{point}"]
     world.restart().submit(_intent("a"))
     world.sender.submit(_intent("b"))
     world.settle()

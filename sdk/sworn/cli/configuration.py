@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.syntax import Syntax
 
 from sworn.cli import compose
 from sworn.cli.command import OUTPUT, command
@@ -56,7 +55,7 @@ def _dump(session: Session, file: FilesArgument = None) -> None:
     from sworn.watcher.settings import dump_settings
 
     values = dump_settings(settings)
-    session.output.result(values, Syntax(_toml(values), "toml", background_color="default"))
+    session.output.result(values, _toml(values))
 
 
 def template() -> str:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sworn.cli.command import command
-from sworn.cli.output import array, ether, plain, short, shown
+from sworn.cli.output import array, ether, label, plain, short, shown
 from sworn.cli.session import Session
 from sworn.testing.local_chain import ChainKind
 
@@ -82,11 +82,11 @@ class ConsoleNarrator:
     def say(self, text: str) -> None:
         self._console.print(Padding(Text(text), (0, 0, 0, 2)), width=self._width)
 
-    def fact(self, label: str, value: Any) -> None:
+    def fact(self, name: str, value: Any) -> None:
         grid = Table.grid(padding=(0, 2))
         grid.add_column(width=22, style="dim", justify="right")
         grid.add_column(width=self._width - 24, overflow="fold")
-        grid.add_row(label.removesuffix("_wei").replace("_", " "), Text(_value(label, value)))
+        grid.add_row(label(name), Text(_value(name, value)))
         self._console.print(grid)
 
     def transaction(self, entry: Entry, *, role: str) -> None:

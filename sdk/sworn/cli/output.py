@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ from rich.text import Text
 
 #: Elements of one array that are shown to a person.
 MAX_SHOWN_ELEMENTS = 64
-#: What a terminal that does not say its width is taken to have.
-DEFAULT_WIDTH = 100
+#: Where stdout is no terminal, lines are as long as they need to be.
+PIPE_WIDTH = 400
+#: Endings of names whose values are unix seconds.
+_TIME_NAMES = ("_at", "deadline", "not_after", "now")
+#: The largest uint40, and what lies beyond the calendar.
+_ENDLESS = 2**40 - 1
 _ETHER = 10**18
 _GWEI = 10**9
 
@@ -29,8 +34,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        # A pipe has no width: tables are laid out for an ordinary terminal instead of being cut.
-        width = None if sys.stdout.isatty() else DEFAULT_WIDTH
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
         self.console = Console(highlight=False, width=width)
         self.progress = Console(stderr=True, highlight=False)
 
@@ -39,8 +43,10 @@ class Output:
         if self.as_json:
             sys.stdout.write(json.dumps(plain(document), indent=2) + "\n")
             sys.stdout.flush()
+        elif isinstance(human, str):
+            self.console.print(human, markup=False, soft_wrap=True)
         else:
-            self.console.print(human if human is not None else facts(document))
+            self.console.print(facts(document) if human is None else human)
 
     def note(self, text: str) -> None:
         """One line about what is going on."""
@@ -97,8 +103,13 @@ def facts(document: Mapping[str, Any] | Sequence[Any]) -> Table:
     items = document.items() if isinstance(document, Mapping) else enumerate(document)
     for name, value in items:
         if value is not None:
-            table.add_row(Text(str(name).replace("_", " ")), Text(shown(str(name), plain(value))))
+            table.add_row(Text(label(str(name))), Text(shown(str(name), plain(value))))
     return table
+
+
+def label(name: str) -> str:
+    """The name of a fact as people read it: the unit stands with the value."""
+    return name.removesuffix("_wei").removesuffix("_s").replace("_", " ")
 
 
 def shown(name: str, value: Any) -> str:
@@ -107,8 +118,12 @@ def shown(name: str, value: Any) -> str:
         return ether(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int) and name.endswith(_TIME_NAMES):
+        return moment(value)
+    if isinstance(value, int) and name.endswith("_s"):
+        return f"{value} s"
     if isinstance(value, dict):
-        return "\n".join(f"{key.replace('_', ' ')}: {shown(key, item)}" for key, item in value.items()) or "none"
+        return "\n".join(f"{label(key)}: {shown(key, item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         return "\n".join(shown(name, item) for item in value) or "none"
     return str(value)
@@ -120,6 +135,13 @@ def ether(wei: int) -> str:
     if size >= _ETHER // 10_000 or wei == 0:
         return f"{_decimal(wei, 18)} ETH"
     return f"{_decimal(wei, 9)} gwei" if size >= _GWEI // 1000 else f"{wei} wei"
+
+
+def moment(timestamp: int) -> str:
+    """Unix seconds as a date; those that the contracts use for "without end" in words."""
+    if timestamp >= _ENDLESS:
+        return "without end"
+    return datetime.fromtimestamp(timestamp, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def array(value: Any) -> str:

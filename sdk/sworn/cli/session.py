@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sworn.chain.gateway import Gateway
     from sworn.chain.signer import Signer
     from sworn.chain.transactor import Transactor
+    from sworn.cli.compose_watcher import Keys
     from sworn.client import Client
     from sworn.types import Deployment
     from sworn.watcher.settings import WatcherSettings
@@ -47,6 +48,20 @@ class Session:
         from sworn.cli import compose
 
         return compose.settings(self.options.config) if self.options.config else None
+
+    @property
+    def required_settings(self) -> WatcherSettings:
+        """The settings in --config. Raises `ConfigurationError` when there is none."""
+        if self.settings is None:
+            raise ConfigurationError("no settings are named: give --config FILE")
+        return self.settings
+
+    @cached_property
+    def watcher_keys(self) -> Keys:
+        """The keys in --config. Raises `ConfigurationError`, `SignerError`."""
+        from sworn.cli import compose_watcher
+
+        return compose_watcher.unlock_keys(self.required_settings, self.output)
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -87,11 +102,12 @@ class Session:
         """The key, or None when none is named."""
         from sworn.cli import compose
 
-        options, settings = self.options, self.settings
-        keystore, password_file = options.keystore, options.password_file
-        if keystore is None and options.key_env is None and settings is not None:
-            keystore, password_file = settings.keys.transaction_key, password_file or settings.keys.password_file
-        return compose.signer(self.output, keystore=keystore, password_file=password_file, key_env=options.key_env)
+        options = self.options
+        if options.keystore is None and options.key_env is None and options.config:
+            return self.watcher_keys.transaction
+        return compose.signer(
+            self.output, keystore=options.keystore, password_file=options.password_file, key_env=options.key_env
+        )
 
     @cached_property
     def transactor(self) -> Transactor:

@@ -21,8 +21,10 @@ _AMOUNT: Final = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([a-z]*)")
 _MAX_FILE_BYTES: Final = 256 << 20
 
 
-def parse_amount(text: str) -> int:
-    """``1.5eth``, ``20gwei`` or ``1000wei`` in wei; a bare number is refused, except zero."""
+def parse_amount(text: str | int) -> int:
+    """``1.5eth``, ``20gwei`` or ``1000wei`` in wei; a bare number is refused, except zero. A default comes as it is."""
+    if isinstance(text, int):
+        return text
     match = _AMOUNT.fullmatch(text.strip().lower())
     if match is None:
         raise typer.BadParameter(f"{text!r} is no amount: write 1.5eth, 20gwei or 1000wei")
@@ -36,10 +38,6 @@ def parse_amount(text: str) -> int:
     if wei != int(wei):
         raise typer.BadParameter(f"{text!r} is not a whole number of wei")
     return int(wei)
-
-
-#: An option whose value is an amount.
-Amount = int
 
 
 def amount(help_text: str, *names: str) -> Any:

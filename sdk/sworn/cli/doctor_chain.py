@@ -1,0 +1,161 @@
+"""The part of `sworn doctor` that looks at a chain, and at an operator's settings."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sworn.chain.deployment import verify_deployment
+from sworn.cli.doctor_findings import Checks, Finding, bad, failure, good, poor
+from sworn.cli.output import ether, short
+from sworn.cli.session import Session
+from sworn.errors import SwornError
+from sworn.types import Address, Profile
+
+if TYPE_CHECKING:
+    from sworn.watcher.contracts import Contracts
+    from sworn.watcher.policy import ServedModel
+    from sworn.watcher.settings import ModelSettings, WatcherSettings
+
+#: A head older than this means that the node does not follow its chain.
+_MAX_HEAD_AGE_S: Final = 120
+
+
+def settings(session: Session) -> list[Finding]:
+    """Whether the files in --config can be used."""
+    values = session.required_settings
+    return [good("settings", f"{len(values.models)} models; {', '.join(map(str, session.options.config))}")]
+
+
+def checks(session: Session) -> Checks:
+    """Everything that can be checked with what was named."""
+    yield "chain", lambda: _chain(session)
+    yield "contracts", lambda: _contracts(session)
+    yield "keys", lambda: _keys(session)
+    if session.options.config:
+        yield "operator", lambda: _operator(session)
+        yield "models", lambda: _models(session)
+        yield "database", lambda: _database(session.required_settings)
+
+
+def _chain(session: Session) -> list[Finding]:
+    chain_id = session.gateway.chain_id()
+    head = session.gateway.block("latest")
+    age_s = max(int(time.time()) - head.timestamp, 0)
+    found = [good("chain", f"chain {chain_id}, block {head.number}")]
+    if age_s > _MAX_HEAD_AGE_S:
+        advice = "Check that the node is in sync. On a local chain without new blocks this is normal."
+        return [*found, poor("chain head", f"the newest block is {age_s} s old", advice)]
+    return [*found, good("chain head", f"{age_s} s old")]
+
+
+def _contracts(session: Session) -> list[Finding]:
+    deployment = session.deployment
+    verify_deployment(session.gateway, deployment, thorough=True)
+    return [good("contracts", f"oracle {deployment.oracle}; links and parameters as in the deployment file")]
+
+
+def _keys(session: Session) -> list[Finding]:
+    if session.options.config:
+        keys = session.watcher_keys
+        found = [good("transaction key", f"{keys.transaction.address} unlocks")]
+        if keys.result.address != keys.transaction.address:
+            found.append(good("result key", f"{keys.result.address} unlocks"))
+        return [*found, _funds(session, keys.transaction.address)]
+    signer = session.optional_signer
+    if signer is None:
+        return [poor("key", "none is named", "Give --keystore FILE to check one.")]
+    return [good("key", f"{signer.address} unlocks"), _funds(session, signer.address)]
+
+
+def _funds(session: Session, address: Address) -> Finding:
+    balance = session.gateway.balance(address)
+    if balance == 0:
+        return bad("funds", f"{address} has nothing", "Send it ether for gas.")
+    return good("funds", f"{address} has {ether(balance)}")
+
+
+def _operator(session: Session) -> list[Finding]:
+    from sworn.cli.compose_watcher import operator_of
+
+    who = operator_of(session.required_settings, session.watcher_keys)
+    contracts = _watched(session)
+    account = contracts.account_of(who)
+    if not account.registered:
+        return [bad("operator", f"{who} is not registered", "Run `sworn operator register` with that account.")]
+    free_wei = contracts.free_stake_of(who)
+    found = [good("operator", f"{who} is registered, stake {ether(account.stake_wei)}, free {ether(free_wei)}")]
+    if free_wei < contracts.bond_for(0):
+        found.append(poor("stake", "the free stake covers no bond", "Run `sworn operator stake AMOUNT`."))
+    return [*found, _result_signer(session, contracts, who)]
+
+
+def _result_signer(session: Session, contracts: Contracts, operator: Address) -> Finding:
+    signer = session.watcher_keys.result.address
+    if contracts.signer_not_after(operator, signer) <= session.gateway.block("latest").timestamp:
+        advice = f"Run `sworn operator signer authorize {signer}` with the operator's account."
+        return bad("result signer", f"{signer} may not sign for {operator}", advice)
+    return good("result signer", f"{signer} may sign")
+
+
+def _models(session: Session) -> list[Finding]:
+    # One at a time, so that one bad file does not hide the others.
+    return [finding for entry in session.required_settings.models for finding in _model(session, entry)]
+
+
+def _model(session: Session, entry: ModelSettings) -> list[Finding]:
+    from sworn.cli.compose_watcher import operator_of, served_models
+
+    values = session.required_settings
+    check = f"model {Path(entry.artifact).name if entry.artifact else short(entry.model_id or '')}"
+    try:
+        only = values.model_copy(update={"models": (entry,)})
+        (model,) = served_models(only, session.gateway, session.deployment)
+    except SwornError as error:
+        return [failure(check, error)]
+    return [_standing(_watched(session), operator_of(values, session.watcher_keys), model, check=check)]
+
+
+def _standing(contracts: Contracts, operator: Address, model: ServedModel, *, check: str) -> Finding:
+    identity = short(model.model_id)
+    if contracts.profile_of(model.model_id) is Profile.NONE:
+        return bad(check, f"{identity} is not registered on this chain", "Run `sworn model register FILE`.")
+    offer = contracts.offer_of(operator, model.model_id)
+    if not offer.active:
+        advice = "Run `sworn operator serve FILE --price AMOUNT`."
+        return poor(check, f"{identity} has no active offer: only requests that name you are answered", advice)
+    if offer.price_wei < model.price_wei:
+        detail = f"the offer asks {ether(offer.price_wei)}, the settings want {ether(model.price_wei)}"
+        return poor(check, detail, "Requests at the offered price are ignored: make the two equal.")
+    return good(check, f"{identity} as computed from the file; offered for {ether(offer.price_wei)}")
+
+
+def _database(values: WatcherSettings) -> list[Finding]:
+    from sworn.watcher.store.database import open_database
+    from sworn.watcher.store.migration import current, latest
+
+    database = open_database(values.database_url.get_secret_value())
+    try:
+        file = database.engine.url.database
+        if database.engine.dialect.name == "sqlite" and file and not Path(file).exists():
+            return [_absent(Path(file))]
+        found, needed = current(database), latest()
+    finally:
+        database.close()
+    if found == needed:
+        return [good("database", f"schema {found}")]
+    return [good("database", f"schema {found or 'none'}; `sworn watch` brings it to {needed}")]
+
+
+def _absent(file: Path) -> Finding:
+    if not os.access(file.parent, os.W_OK):
+        return bad("database", f"{file.parent} is not a folder that can be written to", "Change database_url.")
+    return good("database", f"{file} will be made by `sworn watch`")
+
+
+def _watched(session: Session) -> Contracts:
+    from sworn.watcher.contracts import Contracts
+
+    return Contracts(gateway=session.gateway, deployment=session.deployment)
