@@ -29,6 +29,8 @@ contract DisputeGame is IDisputeGame, ReentrancyGuardTransient {
 
     // Off-chain results proven false, by whom.
     mapping(ResultId resultId => address prover) private _convictedBy;
+    // Stake taken so far for each charge, see `_chargeOf`.
+    mapping(bytes32 charge => uint256 amountWei) private _paidWei;
     mapping(address account => uint256 amountWei) private _rewards;
 
     constructor(
@@ -67,12 +69,11 @@ contract DisputeGame is IDisputeGame, ReentrancyGuardTransient {
         // first, and an operator cannot spend its stake on a lesser conviction to keep a proposed answer alive.
         uint256 slashedWei = _refute(first.result, firstRequest, firstId);
         slashedWei += _refute(second.result, secondRequest, secondId);
-        bool news = _record(first.result, firstRequest, firstId);
-        news = _record(second.result, secondRequest, secondId) || news;
-        if (slashedWei == 0) {
-            if (!news) revert AlreadyConvicted(operator);
-            slashedWei = _slashUnbound(first.result, firstRequest);
-        }
+        // INVARIANT: every statement pays for itself, whatever it is shown together with.
+        (bool firstNew, uint256 firstWei) = _convict(first.result, firstRequest, firstId);
+        (bool secondNew, uint256 secondWei) = _convict(second.result, secondRequest, secondId);
+        slashedWei += firstWei + secondWei;
+        if (slashedWei == 0 && !firstNew && !secondNew) revert AlreadyConvicted(operator);
 
         emit EquivocationProven(operator, msg.sender, firstId, secondId, slashedWei);
     }
@@ -131,7 +132,7 @@ contract DisputeGame is IDisputeGame, ReentrancyGuardTransient {
         return profile == Profile.Signed && sameRequest;
     }
 
-    /// @dev The result belongs to its request, and an authorised signer swore to it.
+    /// @dev The result belongs to its request, which was really made, and an authorised signer swore to it.
     function _authenticate(Statement calldata statement, Request calldata request)
         private
         view
@@ -142,6 +143,8 @@ contract DisputeGame is IDisputeGame, ReentrancyGuardTransient {
             bool belongs = request.id(address(ORACLE)) == result.requestId && request.modelId == result.modelId
                 && request.inputRoot == result.inputRoot;
             if (!belongs) revert StatementMismatch(result.requestId);
+            // INVARIANT: nobody is convicted over, or compensated for, a request that was never made.
+            if (ORACLE.stateOf(result.requestId).status == Status.None) revert RequestNotMade(result.requestId);
         }
         resultId = ORACLE.digestOf(result);
         address signer = ECDSA.recoverCalldata(ResultId.unwrap(resultId), statement.signature);
@@ -158,29 +161,42 @@ contract DisputeGame is IDisputeGame, ReentrancyGuardTransient {
     {
         if (_isOffchain(result) || !ORACLE.refute(request, result.operator, resultId)) return 0;
         slashedWei = OPERATOR_REGISTRY.slash(result.operator, ORACLE.bondFor(request.valueAtRiskWei), true);
+        _paidWei[_chargeOf(result, resultId)] = slashedWei;
         _share(result.operator, msg.sender, request.refundTo, slashedWei);
     }
 
-    /// @dev Bars the operator from the request, or opens the uses of an off-chain result to slashing.
-    function _record(Result calldata result, Request calldata request, ResultId resultId) private returns (bool news) {
-        if (!_isOffchain(result)) return ORACLE.bar(request, result.operator);
-        if (_convictedBy[resultId] != address(0)) return false;
-        _convictedBy[resultId] = msg.sender;
-        return true;
+    /// @dev Bars the operator from the request, or opens the uses of an off-chain result to slashing; then takes from its
+    /// stake what the charge has not been paid yet, as no bond stands behind the statement any more, or yet.
+    function _convict(Result calldata result, Request calldata request, ResultId resultId)
+        private
+        returns (bool isNew, uint256 slashedWei)
+    {
+        bool offchain = _isOffchain(result);
+        if (!offchain) {
+            isNew = ORACLE.bar(request, result.operator);
+        } else if (_convictedBy[resultId] == address(0)) {
+            _convictedBy[resultId] = msg.sender;
+            isNew = true;
+        }
+        bytes32 charge = _chargeOf(result, resultId);
+        uint256 paidWei = _paidWei[charge];
+        uint256 chargeWei = ORACLE.bondFor(offchain ? 0 : request.valueAtRiskWei);
+        if (paidWei >= chargeWei) return (isNew, 0);
+
+        // INVARIANT: stake that is out of reach now answers later: the same proof collects the rest.
+        slashedWei = OPERATOR_REGISTRY.slash(result.operator, chargeWei - paidWei, false);
+        _paidWei[charge] = paidWei + slashedWei;
+        _share(result.operator, msg.sender, offchain ? address(0) : request.refundTo, slashedWei);
     }
 
-    /// @dev No bond stands behind either statement any more, or yet: stake answers for it.
-    function _slashUnbound(Result calldata result, Request calldata request) private returns (uint256 slashedWei) {
-        bool offchain = _isOffchain(result);
-        uint256 amountWei = ORACLE.bondFor(offchain ? 0 : request.valueAtRiskWei);
-        // INVARIANT: only who really asked is compensated; an operator that convicts itself over a request that it made
-        // up loses all but the prover's share.
-        bool asked = !offchain && ORACLE.stateOf(result.requestId).status != Status.None;
-        slashedWei = OPERATOR_REGISTRY.slash(result.operator, amountWei, false);
-        _share(result.operator, msg.sender, asked ? request.refundTo : address(0), slashedWei);
+    /// @dev What is paid for once: an operator's lie about one request, or one off-chain result.
+    function _chargeOf(Result calldata result, ResultId resultId) private pure returns (bytes32) {
+        if (_isOffchain(result)) return ResultId.unwrap(resultId);
+        return keccak256(abi.encode(result.requestId, result.operator));
     }
 
     function _share(address operator, address prover, address victim, uint256 slashedWei) private {
+        if (slashedWei == 0) return;
         (uint256 rewardWei, uint256 compensationWei) = Bond.split(slashedWei);
         if (victim == address(0)) compensationWei = 0;
         uint256 burntWei = slashedWei - rewardWei - compensationWei;

@@ -16,7 +16,7 @@ import {ModelId, RequestId, ResultId} from "./types/Ids.sol";
 import {Profile} from "./types/Model.sol";
 import {Parameters} from "./types/Parameters.sol";
 import {Assurance, Request, RequestParams} from "./types/Request.sol";
-import {CallbackKind, PackedRequestState, RequestState, Status} from "./types/RequestState.sol";
+import {CallbackKind, PackedRequestState, RequestState, RequestStateLibrary, Status} from "./types/RequestState.sol";
 import {Answer, Result} from "./types/Result.sol";
 import {TensorPayload} from "./types/TensorPayload.sol";
 
@@ -139,7 +139,7 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
             revert OperatorNotNamed(requestId, answer.operator, request_.operator);
         }
         // INVARIANT: a convicted operator never answers the same request again.
-        if (state.round != 0 && _barred[requestId][answer.operator]) {
+        if (state.hasBarred && _barred[requestId][answer.operator]) {
             revert OperatorBarredFromRequest(requestId, answer.operator);
         }
         if (answer.output.length > MAX_OUTPUT_BYTES) {
@@ -366,12 +366,14 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
 
         bool reopened = request_.operator == address(0);
         bool wasTold = request_.assurance == Assurance.Provisional && state.pending == CallbackKind.None;
-        _countRound(state);
-        state.extensionSeconds += uint32(block.timestamp - state.proposedAt);
+        // SAFETY: every round costs an operator a bond; saturate rather than wrap.
+        if (state.round < RequestStateLibrary.MAX_ROUND) ++state.round;
+        state.extensionSeconds = _extended(state, request_);
         state.status = reopened ? Status.Requested : Status.Refuted;
         state.pending = CallbackKind.None;
         state.proposedAt = 0;
         state.resultTag = 0;
+        state.hasBarred = true;
         _states[requestId] = state.pack();
         _barred[requestId][operator] = true;
         if (!reopened) _credits[request_.refundTo] += request_.feeWei;
@@ -404,7 +406,7 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
 
         bool refunded = state.status == Status.Requested && request_.operator == operator;
         _barred[requestId][operator] = true;
-        _countRound(state);
+        state.hasBarred = true;
         if (refunded) {
             state.status = Status.Refuted;
             _credits[request_.refundTo] += request_.feeWei;
@@ -507,9 +509,14 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
         if (msg.value > type(uint80).max) revert FeeTooHigh(msg.value);
     }
 
-    function _countRound(RequestState memory state) private pure {
-        // SAFETY: every round costs an operator a bond; saturate rather than wrap.
-        if (state.round != type(uint8).max) ++state.round;
+    /// @dev The time that a false result stood is given back, and at least one window is left: a lie told in the last
+    /// second must not leave the others none.
+    function _extended(RequestState memory state, Request calldata request_) private view returns (uint32) {
+        uint256 extension = state.extensionSeconds + (block.timestamp - state.proposedAt);
+        uint256 deadline = block.timestamp + request_.windowSeconds;
+        uint256 needed = deadline > request_.deadline ? deadline - request_.deadline : 0;
+        // SAFETY: windows and lifetimes are weeks; 32 bits of seconds are 136 years.
+        return uint32(extension > needed ? extension : needed);
     }
 
     function _requireStatus(RequestId requestId, RequestState memory state, Status expected) private pure {

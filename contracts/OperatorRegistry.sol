@@ -136,11 +136,14 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
         if (amountWei == 0) revert AmountInvalid(0);
         if (amountWei > freeWei) revert FreeStakeTooLow(msg.sender, freeWei, amountWei);
 
-        bool leaving = amountWei == account.stakeWei;
-        uint256 notAfter = leaving ? block.timestamp + MAX_LIFETIME_SECONDS : 0;
+        // INVARIANT: an operator that is leaving, or has left, stays capped where it was.
+        uint256 notAfter = unbonding.notAfter;
+        if (!account.leaving && amountWei == account.stakeWei) {
+            account.leaving = true;
+            notAfter = block.timestamp + MAX_LIFETIME_SECONDS;
+        }
         uint256 releaseAt = block.timestamp + UNBONDING_SECONDS;
         account.lockedWei = (account.lockedWei + amountWei).toUint80();
-        account.leaving = leaving;
         _unbondings[msg.sender] = Unbonding(amountWei.toUint80(), releaseAt.toUint40(), notAfter.toUint40());
 
         emit UnbondingStarted(msg.sender, amountWei, releaseAt, notAfter);

@@ -21,7 +21,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     costs = measure_gas(EthTesterNode())
-    print(json.dumps({name: asdict(cost) for name, cost in costs.items()}, indent=1) if arguments.json else table(costs))
+    print(
+        json.dumps({name: asdict(cost) for name, cost in costs.items()}, indent=1) if arguments.json else table(costs)
+    )
     return 0
 
 

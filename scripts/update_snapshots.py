@@ -7,12 +7,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.support.eth_tester_node import EthTesterNode
 from tests.support.gas import measure_gas
 
+ROOT = Path(__file__).resolve().parent.parent
 GAS_SNAPSHOT = ROOT / "tests" / "snapshots" / "gas.json"
 
 

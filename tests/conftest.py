@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from tests.support.accounts import Account, funded_account, funded_accounts
 from tests.support.anvil_node import AnvilNode, find_anvil
 from tests.support.chain import Chain, Contract

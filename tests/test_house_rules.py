@@ -33,6 +33,7 @@ ROWS = MappingProxyType(
         "abi": 1,
         "model": 2,
         "engine": 2,
+        "referee": 2,
         "chain": 2,
         "storage": 2,
         "client": 3,
@@ -48,6 +49,8 @@ SIBLINGS = MappingProxyType(
     {
         ("errors", "types"): "errors carry ids",
         ("engine", "model"): "an engine checks inputs against the model's schema",
+        ("engine", "referee"): "elements that a fast path cannot decide are decided by the referee's functions",
+        ("referee", "model"): "a referee judges the steps of a program",
         ("cli", "testing"): "`sworn demo` runs the local chain",
     }
 )

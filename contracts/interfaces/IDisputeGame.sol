@@ -15,7 +15,9 @@ interface IDisputeGame {
     error NotEquivocation();
     /// @notice Thrown when a statement does not belong to the request that was passed for it.
     error StatementMismatch(RequestId requestId);
-    /// @notice Thrown when the operator has been convicted of this already.
+    /// @notice Thrown when a statement is about a request that was never made on this chain.
+    error RequestNotMade(RequestId requestId);
+    /// @notice Thrown when the operator has been convicted of this already and nothing more can be collected.
     error AlreadyConvicted(address operator);
     /// @notice Thrown when a bond is claimed for a result that nobody has refuted.
     error ResultNotConvicted(ResultId resultId);
@@ -55,7 +57,9 @@ interface IDisputeGame {
     /// @param amountWei How much.
     event RewardWithdrawn(address indexed account, uint256 amountWei);
 
-    /// @notice Convicts an operator that swore two different outputs.
+    /// @notice Convicts an operator that swore two different outputs. Each statement costs the bond of its request (an
+    /// off-chain one the smallest bond, besides the bonds behind its uses): the bond itself while it is proposed, else free
+    /// and unbonding stake. What stake cannot pay now is collected by bringing the same proof again.
     /// @param first One statement.
     /// @param firstRequest The request that it answers; ignored for an off-chain result.
     /// @param second The other statement.

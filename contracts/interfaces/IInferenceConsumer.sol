@@ -24,10 +24,10 @@ interface IInferenceConsumer {
         bytes calldata output
     ) external;
 
-    /// @notice A provisional result has been refuted.
+    /// @notice A provisional result has been refuted, or the named operator has been convicted.
     /// @param requestId Id of the request.
     /// @param salt The request's salt.
-    /// @param round Number of refuted results, this one included.
+    /// @param round Number of refuted results, this one included; 0 when the named operator was convicted before any.
     /// @param reopened Whether another result may still come; if not, the fee has been refunded.
     function onInferenceRefuted(RequestId requestId, bytes32 salt, uint8 round, bool reopened) external;
 

@@ -32,8 +32,10 @@ enum CallbackKind {
 struct RequestState {
     Status status;
     CallbackKind pending;
-    // Number of operators convicted over this request so far.
+    // Number of refuted results so far; saturates at 127.
     uint8 round;
+    // Whether a conviction has barred any operator from this request.
+    bool hasBarred;
     // Time spent on refuted results; the effective deadline is request.deadline + extensionSeconds.
     uint32 extensionSeconds;
     // When the current result was proposed; its window ends at proposedAt + request.windowSeconds.
@@ -44,19 +46,22 @@ struct RequestState {
 
 /// @dev One slot per request:
 ///
-///   | 160 resultTag | 40 proposedAt | 32 extensionSeconds | 8 round | 8 pending | 8 status |
+///   | 160 resultTag | 40 proposedAt | 32 extensionSeconds | 1 hasBarred | 7 round | 8 pending | 8 status |
 type PackedRequestState is uint256;
 
 using RequestStateLibrary for RequestState global;
 using RequestStateLibrary for PackedRequestState global;
 
 library RequestStateLibrary {
+    // Seven bits.
+    uint8 internal constant MAX_ROUND = 127;
+
     /// @notice The slot's word.
     function pack(RequestState memory state) internal pure returns (PackedRequestState) {
         return PackedRequestState.wrap(
             uint256(state.status) | uint256(state.pending) << 8 | uint256(state.round) << 16
-                | uint256(state.extensionSeconds) << 24 | uint256(state.proposedAt) << 56
-                | uint256(uint160(state.resultTag)) << 96
+                | (state.hasBarred ? 1 << 23 : 0) | uint256(state.extensionSeconds) << 24 | uint256(state.proposedAt)
+                << 56 | uint256(uint160(state.resultTag)) << 96
         );
     }
 
@@ -66,7 +71,8 @@ library RequestStateLibrary {
         // SAFETY: `pack` wrote every field, so the enums are in range.
         state.status = Status(uint8(word));
         state.pending = CallbackKind(uint8(word >> 8));
-        state.round = uint8(word >> 16);
+        state.round = uint8(word >> 16) & MAX_ROUND;
+        state.hasBarred = word >> 23 & 1 == 1;
         state.extensionSeconds = uint32(word >> 24);
         state.proposedAt = uint40(word >> 56);
         state.resultTag = bytes20(uint160(word >> 96));

@@ -10,7 +10,8 @@
     │   ├── ValueNotFinite            remove NaN and infinities
     │   ├── ShapeMismatch             give the shape that the schema states
     │   ├── PayloadMalformed          the bytes are not a canonical payload
-    │   └── SizeLimitExceeded         make it smaller
+    │   ├── SizeLimitExceeded         make it smaller
+    │   └── ProofMalformed            the bytes are not a fault proof
     ├── ModelError                    the model file cannot be used
     │   ├── ModelMalformed            not a valid ONNX model
     │   ├── ModelUnsupported          valid, but outside what sworn runs
@@ -23,8 +24,11 @@
     │   ├── InputRejected             the inputs do not fit the model
     │   ├── RunTimedOut               over the time limit
     │   ├── RunOutOfMemory            over the memory limit
-    │   ├── RunNotFinite              an output is NaN or infinite
+    │   ├── RunNotFinite              a value is NaN, or infinite where it must not be
     │   └── RunFailed                 the runtime failed
+    │       ├── DivisionByZero        an integer was divided by zero
+    │       ├── CastOutOfRange        a float does not fit the integer type that it is cast to
+    │       └── IndexOutOfRange       an index tensor points outside of its table
     ├── ChainError                    the chain or the way to it
     │   ├── TransientChainError       try again
     │   ├── ChainIdMismatch           you are on another chain than you think
@@ -88,6 +92,10 @@ class SizeLimitExceeded(CodecError):
     """A payload, a rank or a dimension is over its limit."""
 
 
+class ProofMalformed(CodecError):
+    """Bytes or fields are not a fault proof, or do not belong together."""
+
+
 class ModelError(SwornError):
     """A model file cannot be used."""
 
@@ -137,11 +145,23 @@ class RunOutOfMemory(EngineError):
 
 
 class RunNotFinite(EngineError):
-    """An output is NaN or infinite."""
+    """An output is NaN or infinite, or the run's arithmetic gave NaN or met an infinity that it excludes."""
 
 
 class RunFailed(EngineError):
     """The runtime failed on a well-formed input."""
+
+
+class DivisionByZero(RunFailed):
+    """An integer was divided by zero."""
+
+
+class CastOutOfRange(RunFailed):
+    """A float does not fit the integer type that it is cast to."""
+
+
+class IndexOutOfRange(RunFailed):
+    """An index tensor points outside of its table."""
 
 
 class ChainError(SwornError):

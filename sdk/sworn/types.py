@@ -225,7 +225,10 @@ class RequestState:
 
     status: Status
     pending: CallbackKind
+    #: Number of refuted results so far.
     round: int
+    #: Whether a conviction has barred any operator from this request.
+    has_barred: bool
     extension_s: int
     proposed_at: int
     #: First 20 bytes of the current `ResultId`; for FAILED, the failure code in the last byte.

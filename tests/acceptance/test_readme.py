@@ -72,8 +72,8 @@ def test_readme_names_only_files_that_exist() -> None:
 def test_readme_gas_is_the_snapshot() -> None:
     """The gas that the README quotes for sworn is the committed snapshot's."""
     snapshot = json.loads((ROOT / "tests" / "snapshots" / "gas.json").read_text(encoding="utf-8"))
-    keys = ("request", "request_consumer", "propose", "propose_batch50_each", "finalize_callback")
-    keys += ("finalize_batch50_consumers_each",)
+    keys = ["request", "request_consumer", "propose", "propose_batch50_each", "finalize_callback"]
+    keys.append("finalize_batch50_consumers_each")
 
     for key in keys:
         assert f"{snapshot[key]['gas_used']:,}" in README, key

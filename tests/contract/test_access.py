@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from sworn.types import ZERO_HASH
-
 from tests.support.accounts import Account
 from tests.support.assertions import reverts
 from tests.support.chain import Contract
 from tests.support.scene import Scene
 from tests.support.system import System
+
+from sworn.types import ZERO_HASH
 
 
 def test_refute_by_anyone_but_dispute_game_reverts(scene: Scene, system: System, stranger: Account) -> None:
@@ -32,9 +32,7 @@ def test_pay_earnings_by_anyone_but_registry_reverts(system: System, stranger: A
 
 
 @pytest.mark.parametrize("function", ["lockBond", "releaseBond", "slash"])
-def test_bonds_moved_by_anyone_else_revert(
-    system: System, operator: Account, stranger: Account, function: str
-) -> None:
+def test_bonds_moved_by_anyone_else_revert(system: System, operator: Account, stranger: Account, function: str) -> None:
     """Bonds are moved by the contracts fixed at deployment."""
     arguments: dict[str, tuple[object, ...]] = {
         "lockBond": (operator, stranger, 0, ZERO_HASH, 1),

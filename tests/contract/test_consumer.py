@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sworn.codec.structs import request_params_to_abi
-from sworn.types import ZERO_ADDRESS, ZERO_HASH, Assurance, CallbackKind, FailureCode, Request, Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, assert_silent, reverts
 from tests.support.chain import Chain, Contract, TransactionReceipt
 from tests.support.scene import INPUT, Scene
+
+from sworn.codec.structs import request_params_to_abi
+from sworn.types import ZERO_ADDRESS, ZERO_HASH, Assurance, CallbackKind, FailureCode, Request, Status
 
 NOTES = ("ResultNoted", "ProvisionalNoted", "RefutationNoted", "FailureNoted")
 

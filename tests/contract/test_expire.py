@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from sworn.types import Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.chain import Chain, Contract
 from tests.support.scene import FEE_WEI, Scene
+
+from sworn.types import Status
 
 
 def test_expire_after_deadline_refunds_fee(scene: Scene, requester: Account) -> None:
@@ -65,9 +65,7 @@ def test_expire_unknown_request_reverts(scene: Scene, chain: Chain) -> None:
         scene.expire(request)
 
 
-def test_expire_credits_refund_address_and_not_requester(
-    scene: Scene, requester: Account, challenger: Account
-) -> None:
+def test_expire_credits_refund_address_and_not_requester(scene: Scene, requester: Account, challenger: Account) -> None:
     """A consumer that cannot take ether names somebody else."""
     scene.expire(scene.ask(refund_to=challenger.address))
 

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from sworn.codec.hashing import failure_digest
-from sworn.types import CallbackKind, Failure, FailureCode, RequestId, Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, assert_silent, reverts
 from tests.support.chain import Chain, Contract
 from tests.support.scene import FEE_WEI, Scene
 from tests.support.system import System
+
+from sworn.codec.hashing import failure_digest
+from sworn.types import CallbackKind, Failure, FailureCode, RequestId, Status
 
 
 @pytest.mark.parametrize("code", list(FailureCode))
@@ -162,8 +162,6 @@ def test_fail_after_deadline_still_refunds(scene: Scene, chain: Chain, requester
 
 def test_fail_digest_equals_view(scene: Scene, system: System, operator: Account) -> None:
     """Both languages sign the same bytes."""
-    failure = Failure(
-        request_id=RequestId(b"\x07" * 32), operator=operator.address, code=FailureCode.EXECUTION_FAILED
-    )
+    failure = Failure(request_id=RequestId(b"\x07" * 32), operator=operator.address, code=FailureCode.EXECUTION_FAILED)
 
     assert system.oracle.call("failureDigestOf", failure) == failure_digest(failure, system.domain)

@@ -6,9 +6,6 @@ from math import isqrt
 
 import numpy as np
 import pytest
-from sworn.codec.tensors import encode_payload
-from sworn.types import ZERO_HASH, CallbackKind, Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, assert_silent, reverts
 from tests.support.fee_market import (
@@ -24,6 +21,9 @@ from tests.support.fee_market import (
 )
 from tests.support.ieee754 import WAD
 from tests.support.scene import FEE_WEI, Scene
+
+from sworn.codec.tensors import encode_payload
+from sworn.types import ZERO_HASH, CallbackKind, Status
 
 MIN_FEE_WAD = WAD // 2000
 MAX_FEE_WAD = 3 * WAD // 100

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sworn.types import CallbackKind, Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, assert_silent, reverts
 from tests.support.chain import Chain, Contract
 from tests.support.scene import BOND_WEI, FEE_WEI, STAKE_WEI, WINDOW_S, Scene
+
+from sworn.types import CallbackKind, Status
 
 
 def test_finalize_after_window_pays_operator_and_frees_bond(scene: Scene, operator: Account) -> None:

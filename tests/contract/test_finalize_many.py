@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from sworn.types import Request, Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.chain import Contract, TransactionReceipt
 from tests.support.scene import FEE_WEI, STAKE_WEI, Scene
 from tests.support.system import System
+
+from sworn.types import Request, Status
 
 
 def test_finalize_many_due_results_finalizes_all(scene: Scene, operator: Account) -> None:

@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.support.accounts import Account
 from tests.support.assertions import reverts
 from tests.support.chain import Chain, Contract

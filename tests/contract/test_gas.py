@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-
 from tests.support.eth_tester_node import EthTesterNode
 from tests.support.gas import GasCost, measure_gas
 

@@ -4,9 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sworn.codec.tensors import encode_payload
-from sworn.types import ZERO_HASH, CallbackKind, FailureCode, Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, assert_silent, reverts
 from tests.support.chain import Chain, Contract
@@ -23,6 +20,9 @@ from tests.support.loans import (
     risk_wad,
 )
 from tests.support.scene import FEE_WEI, Scene
+
+from sworn.codec.tensors import encode_payload
+from sworn.types import ZERO_HASH, CallbackKind, FailureCode, Status
 
 BASE_RATE_WAD = WAD // 50
 

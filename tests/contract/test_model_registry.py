@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sworn.codec.hashing import model_id
-from sworn.codec.structs import model_to_abi
-from sworn.types import ZERO_HASH, Profile
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, assert_silent, reverts
 from tests.support.scene import Scene, make_model
 from tests.support.system import System
+
+from sworn.codec.hashing import model_id
+from sworn.codec.structs import model_to_abi
+from sworn.types import ZERO_HASH, Model, Profile
 
 _PROFILES = [Profile.EXACT, Profile.BOUNDED, Profile.SIGNED]
 
@@ -50,7 +51,7 @@ def test_register_model_of_other_version_reverts(system: System, stranger: Accou
 @pytest.mark.parametrize("field", ["artifact_hash", "io_hash"])
 def test_register_model_without_artifact_or_schema_reverts(system: System, stranger: Account, field: str) -> None:
     """A model without artifact or schema cannot be recomputed by anyone."""
-    model = replace(make_model(Profile.EXACT), **{field: ZERO_HASH})
+    model = _with(make_model(Profile.EXACT), field, ZERO_HASH)
 
     with reverts("ModelIncomplete"):
         system.model_registry.send("register", model, by=stranger)
@@ -62,7 +63,7 @@ def test_register_provable_model_without_root_reverts(
     system: System, stranger: Account, profile: Profile, field: str
 ) -> None:
     """A fault could not be proven against a missing root."""
-    model = replace(make_model(profile), **{field: ZERO_HASH})
+    model = _with(make_model(profile), field, ZERO_HASH)
 
     with reverts("ModelRootsInvalid", profile=profile):
         system.model_registry.send("register", model, by=stranger)
@@ -71,7 +72,7 @@ def test_register_provable_model_without_root_reverts(
 @pytest.mark.parametrize("field", ["program_root", "weights_root", "limits_hash"])
 def test_register_signed_model_with_root_reverts(system: System, stranger: Account, field: str) -> None:
     """A signed model promises no arithmetic, so it commits to none."""
-    model = replace(make_model(Profile.SIGNED, tag=3), **{field: b"\x01" * 32})
+    model = _with(make_model(Profile.SIGNED, tag=3), field, b"\x01" * 32)
 
     with reverts("ModelRootsInvalid", profile=Profile.SIGNED):
         system.model_registry.send("register", model, by=stranger)
@@ -113,3 +114,8 @@ def test_publish_mirror_of_unknown_model_reverts(system: System, stranger: Accou
     """Mirrors are for models that exist here."""
     with reverts("ModelUnknown", model_id=b"\x55" * 32):
         system.model_registry.send("publish", b"\x55" * 32, "https://example.org", by=stranger)
+
+
+def _with(model: Model, field: str, value: bytes) -> Model:
+    changes: dict[str, Any] = {field: value}
+    return replace(model, **changes)

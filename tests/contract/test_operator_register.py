@@ -13,9 +13,7 @@ def test_register_operator_with_ether_makes_it_stake(scene: Scene, system: Syste
     """Registration and first deposit are one step."""
     receipt = system.operator_registry.send("register", "https://me.example", by=stranger, value_wei=ETHER)
 
-    assert_emitted(
-        receipt, "OperatorRegistered", operator=stranger, metadata_uri="https://me.example", stake_wei=ETHER
-    )
+    assert_emitted(receipt, "OperatorRegistered", operator=stranger, metadata_uri="https://me.example", stake_wei=ETHER)
     assert scene.account_of(stranger) == (True, ETHER, 0, 0)
 
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sworn.codec.structs import offer_from_abi, offer_to_abi
-from sworn.types import ZERO_ADDRESS, Offer, Profile
-
 from tests.support.accounts import Account, funded_account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.chain import Chain
 from tests.support.scene import OFFER, Scene
 from tests.support.system import PARAMETERS, System
+
+from sworn.codec.structs import offer_from_abi, offer_to_abi
+from sworn.types import ZERO_ADDRESS, Offer, Profile
 
 _LIFETIME_S = PARAMETERS["maxLifetimeSeconds"]
 _NO_END = 2**40 - 1

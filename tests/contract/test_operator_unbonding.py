@@ -19,9 +19,7 @@ def test_unbond_part_of_stake_keeps_operator_in_service(scene: Scene, system: Sy
     receipt = system.operator_registry.send("unbond", ETHER, by=operator)
 
     release_at = receipt.timestamp + _UNBONDING_S
-    assert_emitted(
-        receipt, "UnbondingStarted", operator=operator, amount_wei=ETHER, release_at=release_at, not_after=0
-    )
+    assert_emitted(receipt, "UnbondingStarted", operator=operator, amount_wei=ETHER, release_at=release_at, not_after=0)
     assert system.operator_registry.call("unbondingOf", operator) == (ETHER, release_at, 0)
     assert scene.account_of(operator) == (True, STAKE_WEI, ETHER, 0)
     assert system.operator_registry.call("signerNotAfter", operator, _signer(scene, operator)) == _NO_END
@@ -68,9 +66,7 @@ def test_unbond_more_than_free_stake_reverts(scene: Scene, system: System, opera
         system.operator_registry.send("unbond", free_wei + 1, by=operator)
 
 
-def test_unbond_all_free_stake_with_bond_locked_is_not_leaving(
-    scene: Scene, system: System, operator: Account
-) -> None:
+def test_unbond_all_free_stake_with_bond_locked_is_not_leaving(scene: Scene, system: System, operator: Account) -> None:
     """Who still has a bond locked has not left."""
     scene.propose(scene.ask())
 

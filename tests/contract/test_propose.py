@@ -3,14 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sworn.codec.hashing import Domain, result_digest
-from sworn.types import ZERO_HASH, Address, Assurance, Profile, Status
-
 from tests.support.accounts import Account, funded_account
 from tests.support.assertions import assert_emitted, assert_silent, reverts
 from tests.support.chain import Chain, Contract
 from tests.support.scene import BOND_WEI, OFFER, STAKE_WEI, Scene
 from tests.support.system import ETHER, PARAMETERS, System
+
+from sworn.codec.hashing import Domain, result_digest
+from sworn.types import ZERO_HASH, Address, Assurance, Profile, Status
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -362,6 +362,22 @@ def test_propose_for_contract_operator_with_key_is_accepted(
     receipt = scene.propose(request, answer, signature=scene.sign_result(request, answer, signer=key))
 
     assert_emitted(receipt, "ResultProposed", operator=Address(puppet.address))
+
+
+def test_propose_signed_by_delegated_key_counts_as_key(
+    scene: Scene, chain: Chain, puppet: Contract, operator: Account, stranger: Account
+) -> None:
+    """EIP-7702 code at a signer's address, even one that calls every signature its own, changes nothing."""
+    signer = scene.cast.signers[operator.address]
+    chain.delegate(signer, to=puppet, by=stranger)
+    assert chain.node.code(signer.address)
+    request, answer = scene.ask(), scene.make_answer()
+
+    with reverts("SignerNotAuthorized", signer=stranger, not_after=0):
+        scene.propose(request, answer, signature=scene.sign_result(request, answer, signer=stranger))
+    scene.propose(request, answer)
+
+    assert scene.state_of(request).status is Status.PROPOSED
 
 
 def test_propose_states_result_that_view_states(scene: Scene, system: System) -> None:

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from sworn.types import ZERO_ADDRESS, Answer, Assurance, Request, Status
+from typing import Any
 
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.chain import Chain, Contract, TransactionReceipt
 from tests.support.scene import BOND_WEI, Scene
 from tests.support.system import System
+
+from sworn.types import ZERO_ADDRESS, Answer, Assurance, Request, Status
 
 
 def test_propose_many_fresh_requests_proposes_all(scene: Scene, operator: Account) -> None:
@@ -65,9 +66,14 @@ def test_propose_many_with_lists_of_different_length_reverts(system: System, sce
     request, answer = scene.ask(), scene.make_answer()
     signature = scene.sign_result(request, answer)
 
-    for lists in (([request], [], [signature]), ([request], [answer], []), ([], [answer], [signature])):
+    lists: list[tuple[list[Any], ...]] = [
+        ([request], [], [signature]),
+        ([request], [answer], []),
+        ([], [answer], [signature]),
+    ]
+    for arguments in lists:
         with reverts("BatchLengthMismatch"):
-            system.oracle.send("proposeMany", *lists, by=stranger)
+            system.oracle.send("proposeMany", *arguments, by=stranger)
 
 
 def test_propose_many_by_several_operators_locks_each_ones_bond(
@@ -82,7 +88,9 @@ def test_propose_many_by_several_operators_locks_each_ones_bond(
     assert scene.account_of(rival).locked_wei == BOND_WEI
 
 
-def test_propose_many_with_reverting_consumer_proposes_the_rest(scene: Scene, puppet: Contract, stranger: Account) -> None:
+def test_propose_many_with_reverting_consumer_proposes_the_rest(
+    scene: Scene, puppet: Contract, stranger: Account
+) -> None:
     """A hostile consumer harms only itself."""
     puppet.send("behave", 1, by=stranger)
     hostile, other = scene.ask(via=puppet, assurance=Assurance.PROVISIONAL), scene.ask()

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sworn.codec.structs import request_params_to_abi, request_to_abi
-from sworn.types import ZERO_ADDRESS, Assurance, Status
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.chain import Chain, Contract
 from tests.support.scene import FEE_WEI, INPUT, Scene
 from tests.support.system import PARAMETERS, System
+
+from sworn.codec.structs import request_params_to_abi, request_to_abi
+from sworn.types import ZERO_ADDRESS, Assurance, Status
 
 _LIFETIME_S = PARAMETERS["maxLifetimeSeconds"]
 
@@ -193,7 +194,7 @@ def test_request_with_fee_beyond_80_bits_reverts(scene: Scene, system: System, r
 def test_request_ids_differ_in_every_field(scene: Scene, chain: Chain) -> None:
     """The id binds the content: no field can be swapped under an id for which somebody has signed."""
     request = scene.make_request()
-    changes = {
+    changes: dict[str, Any] = {
         "model_id": b"\x01" * 32,
         "input_root": b"\x02" * 32,
         "requester": ZERO_ADDRESS,
@@ -211,4 +212,3 @@ def test_request_ids_differ_in_every_field(scene: Scene, chain: Chain) -> None:
     ids = {scene.system.oracle.call("requestIdOf", replace(request, **{key: value})) for key, value in changes.items()}
 
     assert len(ids | {scene.id_of(request)}) == len(changes) + 1
-

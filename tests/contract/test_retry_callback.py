@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from sworn.types import Assurance, CallbackKind, FailureCode, Request
-
 from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.chain import Contract, TransactionReceipt
 from tests.support.scene import Scene
+
+from sworn.types import Assurance, CallbackKind, FailureCode, Request
 
 _ACCEPT, _REVERT = 0, 1
 _GAS = 1_000_000
@@ -111,9 +111,7 @@ def test_retry_of_failure_notice_delivers_code(scene: Scene, puppet: Contract, s
     assert_emitted(receipt, "FailureReceived", salt=request.salt, code=FailureCode.LIMIT_EXCEEDED)
 
 
-def test_retry_of_refutation_notice_of_ended_request_says_so(
-    scene: Scene, puppet: Contract, stranger: Account
-) -> None:
+def test_retry_of_refutation_notice_of_ended_request_says_so(scene: Scene, puppet: Contract, stranger: Account) -> None:
     """A named operator's refuted result ends the request."""
     request = _failed_refutation(scene, puppet)
     puppet.send("behave", _ACCEPT, by=stranger)

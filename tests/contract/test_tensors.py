@@ -8,15 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from sworn.codec.payload import tensor_header
-from sworn.codec.tensors import encode_payload
-from sworn.codec.trees import payload_root
-from sworn.types import DType
-
 from tests.support.accounts import Account
 from tests.support.assertions import reverts
 from tests.support.chain import Chain, Contract
 from tests.support.ieee754 import BINARY32, BINARY64, WAD, Format
+
+from sworn.codec.payload import tensor_header
+from sworn.codec.tensors import encode_payload
+from sworn.codec.trees import payload_root
+from sworn.types import DType
 
 #: Calls change nothing, so examples may share a chain.
 PROPERTY = settings(

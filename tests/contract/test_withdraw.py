@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from sworn.types import ZERO_ADDRESS
-
 from tests.support.accounts import Account
 from tests.support.artifacts import decode_revert
 from tests.support.assertions import assert_emitted, reverts
@@ -10,10 +8,14 @@ from tests.support.chain import Chain, Contract
 from tests.support.scene import FEE_WEI, Scene
 from tests.support.system import ETHER, System
 
+from sworn.types import ZERO_ADDRESS
+
 _RETURN_BOMB = 3
 
 
-def test_withdraw_pays_caller_its_credit(scene: Scene, chain: Chain, system: System, puppet: Contract, stranger: Account) -> None:
+def test_withdraw_pays_caller_its_credit(
+    scene: Scene, chain: Chain, system: System, puppet: Contract, stranger: Account
+) -> None:
     """Refunds wait until they are fetched."""
     scene.expire(scene.ask(refund_to=puppet.address))
 
@@ -114,7 +116,9 @@ def test_withdraw_for_zero_address_reverts(system: System, stranger: Account) ->
         system.oracle.send("withdrawFor", ZERO_ADDRESS, by=stranger)
 
 
-def test_oracle_without_request_refuses_ether(scene: Scene, system: System, puppet: Contract, stranger: Account) -> None:
+def test_oracle_without_request_refuses_ether(
+    scene: Scene, system: System, puppet: Contract, stranger: Account
+) -> None:
     """Ether comes with requests only."""
     with reverts(""):
         puppet.send("execute", system.oracle, b"", by=stranger, value_wei=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from eth_account import Account as KeyAccount
 from eth_keys.datatypes import PrivateKey
+
 from sworn.types import Address
 
 #: BIP-39 phrase behind the keys below, path m/44'/60'/0'/0/index; known to everybody.

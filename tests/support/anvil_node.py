@@ -12,10 +12,10 @@ from typing import Any
 
 import requests
 from eth_utils.address import to_checksum_address
-from sworn.types import Address
-
 from tests.support.accounts import MNEMONIC
 from tests.support.node import BALANCE_ETHER, BLOCK_GAS_LIMIT, GENESIS_TIME, CallReverted, Message, RawLog, RawReceipt
+
+from sworn.types import Address
 
 _NODE_MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 _STARTED = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
@@ -51,10 +51,8 @@ class AnvilNode:
         }
         command = [str(binary), *(str(part) for pair in arguments.items() for part in pair)]
         # A file and no pipe: anvil logs every call, and nobody reads along.
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")
-        self._process = subprocess.Popen(
-            command, stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-        )
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 -- `close` closes it
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         self.url = f"http://127.0.0.1:{self._read_port()}"
         self._session = requests.Session()
         # No proxy settings from the environment: the node is on this machine.
@@ -76,6 +74,10 @@ class AnvilNode:
             gas_used=int(receipt["gasUsed"], 16),
             logs=tuple(map(_log, receipt["logs"])),
         )
+
+    def send_raw(self, raw: bytes, *, timestamp: int) -> None:
+        self._rpc("evm_setNextBlockTimestamp", timestamp)
+        self._rpc("eth_sendRawTransactionSync", "0x" + raw.hex())
 
     def balance(self, address: Address) -> int:
         return int(self._rpc("eth_getBalance", address, "latest"), 16)

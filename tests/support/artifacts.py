@@ -9,9 +9,9 @@ from typing import Any
 
 from eth_abi.abi import decode as abi_decode
 from eth_utils.crypto import keccak
-from sworn.abi import Interface, _parse, _selector
 
 from solidity import Artifact, compile_sources, contract_sources
+from sworn.abi import Interface, _parse, _selector
 
 _DOUBLES = Path(__file__).resolve().parents[1] / "contracts"
 _PANIC = keccak(text="Panic(uint256)")[:4]
@@ -35,7 +35,9 @@ class Reverted(Exception):
     """A call reverted. ``name`` is that of the custom error, "Panic", or empty when there was no or unknown data."""
 
     def __init__(self, name: str, arguments: Mapping[str, Any], *, data: bytes) -> None:
-        shown = ", ".join(f"{key}={value.hex() if isinstance(value, bytes) else value}" for key, value in arguments.items())
+        shown = ", ".join(
+            f"{key}={value.hex() if isinstance(value, bytes) else value}" for key, value in arguments.items()
+        )
         super().__init__(f"{name}({shown})" if name else f"unknown revert data 0x{data.hex()}")
         self.name = name
         self.arguments = arguments

@@ -16,13 +16,14 @@ def reverts(name: str, **arguments: Any) -> Iterator[None]:
 
     ``"Panic"`` stands for the compiler's own checks, an empty name for a revert without data.
     """
+    caught: Reverted | None = None
     try:
         yield
     except Reverted as error:
-        assert error.name == name, f"expected {name or 'a bare revert'}, got {error}"
-        _assert_equal(error.arguments, arguments, what=name)
-        return
-    raise AssertionError(f"expected {name or 'a bare revert'}, but nothing reverted")
+        caught = error
+    assert caught is not None, f"expected {name or 'a bare revert'}, but nothing reverted"
+    assert caught.name == name, f"expected {name or 'a bare revert'}, got {caught}"
+    _assert_equal(caught.arguments, arguments, what=name)
 
 
 def assert_emitted(receipt: TransactionReceipt, name: str, **arguments: Any) -> Event:

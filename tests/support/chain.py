@@ -9,16 +9,17 @@ from enum import IntEnum
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]
+from eth_account import Account as KeyAccount
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
+from tests.support.accounts import Account
+from tests.support.artifacts import decode_revert, interface
+from tests.support.node import TRANSACTION_GAS, CallReverted, Message, Node, RawLog
+
 from sworn.abi import Interface
 from sworn.codec import structs
 from sworn.errors import CodecError
 from sworn.types import Address, Answer, Failure, Model, Offer, Request, Result
-
-from tests.support.accounts import Account
-from tests.support.artifacts import decode_revert, interface
-from tests.support.node import TRANSACTION_GAS, CallReverted, Message, Node, RawLog
 
 
 class UnexplainedFailure(Exception):
@@ -85,6 +86,25 @@ class Chain:
     def balance(self, of: Account | Contract | Address) -> int:
         """Wei of an account."""
         return self.node.balance(to_abi(of))
+
+    def delegate(self, account: Account, *, to: Contract, by: Account) -> None:
+        """Gives an account a contract's code (EIP-7702)."""
+        chain_id = self.node.chain_id
+        authorization = KeyAccount.sign_authorization(
+            {"chainId": chain_id, "address": to.address, "nonce": self.node.nonce(account.address)}, account.key
+        )
+        transaction = {
+            "chainId": chain_id,
+            "nonce": self.node.nonce(by.address),
+            "gas": 200_000,
+            "maxFeePerGas": 10**10,
+            "maxPriorityFeePerGas": 0,
+            "to": account.address,
+            "authorizationList": [authorization],
+        }
+        raw = KeyAccount.sign_transaction(transaction, by.key).raw_transaction
+        self.node.send_raw(bytes(raw), timestamp=self.now)
+        self.now += 1
 
     def call(self, message: Message) -> bytes:
         """What a transaction would return now. Raises `Reverted`."""

@@ -8,10 +8,10 @@ from eth.vm.spoof import SpoofTransaction
 from eth_keys.datatypes import PrivateKey
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_utils.address import to_canonical_address, to_checksum_address
-from sworn.types import Address
-
 from tests.support.accounts import MNEMONIC, funded_accounts
 from tests.support.node import BALANCE_ETHER, BLOCK_GAS_LIMIT, GENESIS_TIME, CallReverted, Message, RawLog, RawReceipt
+
+from sworn.types import Address
 
 
 class EthTesterNode:
@@ -59,6 +59,11 @@ class EthTesterNode:
         return RawReceipt(
             succeeded=computation.is_success, gas_used=receipt.gas_used, logs=tuple(map(_log, receipt.logs))
         )
+
+    def send_raw(self, raw: bytes, *, timestamp: int) -> None:
+        self._set_time(timestamp)
+        self.tester.backend.send_raw_transaction(raw)
+        self.tester.backend.mine_blocks()
 
     def balance(self, address: Address) -> int:
         return int(self._state.get_balance(to_canonical_address(address)))

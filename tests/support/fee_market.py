@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sworn.codec.tensors import encode_payload
-from sworn.codec.trees import payload_root
-from sworn.types import Answer, Profile, Request
-
 from tests.support.accounts import Account
 from tests.support.chain import Contract, TransactionReceipt
 from tests.support.ieee754 import WAD
 from tests.support.scene import FEE_WEI, Scene
 from tests.support.system import ETHER
+
+from sworn.codec.tensors import encode_payload
+from sworn.codec.trees import payload_root
+from sworn.types import Answer, Profile, Request
 
 WINDOW_S = 600
 INTERVAL_S = 3600

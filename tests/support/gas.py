@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from sworn.types import Answer, Profile, Request
-
 from tests.support.accounts import funded_account, funded_accounts
 from tests.support.chain import Chain, Contract, TransactionReceipt
 from tests.support.node import Node
 from tests.support.scene import FEE_WEI, INPUT, OFFER, Scene, make_model, make_output, set_scene
 from tests.support.system import ETHER, deploy_system
+
+from sworn.types import Answer, Profile, Request
 
 BATCH = 50
 _BASE_GAS = 21_000
@@ -30,7 +30,7 @@ class GasCost:
     calldata_bytes: int
     #: The least that the calldata costs under EIP-7623.
     floor_40: int
-    #: The same under the draft EIP-7976, 64 gas for every byte; the transaction costs the larger of this and `gas_used`.
+    #: The same under the draft EIP-7976, 64 gas for every byte; the larger of this and `gas_used` counts.
     floor_64: int
 
 
@@ -38,7 +38,7 @@ def measure_gas(node: Node) -> Mapping[str, GasCost]:
     """Plays every move on a fresh chain, twice, and takes the second."""
     scene = set_scene(deploy_system(Chain(node), deployer=funded_account(0)), funded_accounts())
     workload = _Workload(scene)
-    return {name: workload.measure(move) for name, move in workload.moves().items()} | workload.batches()
+    return {**{name: workload.measure(move) for name, move in workload.moves().items()}, **workload.batches()}
 
 
 class _Workload:

@@ -8,15 +8,15 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from sworn.codec.tensors import encode_payload
-from sworn.codec.trees import payload_root
-from sworn.types import Address, Answer, Profile, Request
-
 from tests.support.accounts import Account
 from tests.support.chain import Contract, TransactionReceipt
 from tests.support.ieee754 import WAD
 from tests.support.scene import FEE_WEI, Scene
 from tests.support.system import ETHER
+
+from sworn.codec.tensors import encode_payload
+from sworn.codec.trees import payload_root
+from sworn.types import Address, Answer, Profile, Request
 
 WINDOW_S = 600
 PATIENCE_S = 3600

@@ -72,6 +72,10 @@ class Node(Protocol):
         """Mines the message in a block of that time; it may fail."""
         ...
 
+    def send_raw(self, raw: bytes, *, timestamp: int) -> None:
+        """Mines a signed transaction of any type in a block of that time."""
+        ...
+
     def balance(self, address: Address) -> int:
         """Wei of an account."""
         ...

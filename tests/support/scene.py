@@ -8,6 +8,11 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
+from tests.support.accounts import Account
+from tests.support.chain import Chain, Contract, Statement, TransactionReceipt
+from tests.support.node import TRANSACTION_GAS
+from tests.support.system import DAY, ETHER, System
+
 from sworn.codec.hashing import failure_digest, request_id, result_digest, result_of
 from sworn.codec.structs import request_params_to_abi, request_state_from_abi
 from sworn.codec.tensors import encode_payload
@@ -29,11 +34,6 @@ from sworn.types import (
     RequestState,
     Result,
 )
-
-from tests.support.accounts import Account
-from tests.support.chain import Chain, Contract, Statement, TransactionReceipt
-from tests.support.node import TRANSACTION_GAS
-from tests.support.system import DAY, ETHER, System
 
 STAKE_WEI = 10 * ETHER
 FEE_WEI = ETHER // 1000
@@ -179,7 +179,9 @@ class Scene:
         """A result as a signed statement."""
         return Statement(result=result, signature=self.sign(result))
 
-    def send_request(self, request: Request, *, via: Contract | None = None, payload: bytes = INPUT) -> TransactionReceipt:
+    def send_request(
+        self, request: Request, *, via: Contract | None = None, payload: bytes = INPUT
+    ) -> TransactionReceipt:
         """Sends a request, from a `Puppet` if one is given."""
         arguments = (request_params_to_abi(request), payload)
         oracle, payer = self.system.oracle, self.cast.requester

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sworn.codec.hashing import Domain
-
 from tests.support.accounts import Account
 from tests.support.chain import Chain, Contract
+
+from sworn.codec.hashing import Domain
 
 DAY = 86_400
 ETHER = 10**18

@@ -96,6 +96,7 @@ STATE = RequestState(
     status=Status.PROPOSED,
     pending=CallbackKind.FINAL,
     round=1,
+    has_barred=True,
     extension_s=60,
     proposed_at=1_800_000_000,
     result_tag=bytes([8]) * 20,

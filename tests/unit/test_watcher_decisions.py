@@ -65,7 +65,13 @@ OATH = Oath(
     output=b"",
 )
 STATE = RequestState(
-    status=Status.REQUESTED, pending=CallbackKind.NONE, round=0, extension_s=0, proposed_at=0, result_tag=bytes(20)
+    status=Status.REQUESTED,
+    pending=CallbackKind.NONE,
+    round=0,
+    has_barred=False,
+    extension_s=0,
+    proposed_at=0,
+    result_tag=bytes(20),
 )
 OURS = replace(STATE, status=Status.PROPOSED, proposed_at=500, result_tag=OATH.digest[:20])
 THEIRS = replace(OURS, result_tag=b"\x09" * 20)

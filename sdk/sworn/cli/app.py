@@ -63,7 +63,8 @@ def _tell_usage(error: TyperException, *, as_json: bool) -> None:
         }
         sys.stdout.write(json.dumps({"error": document}, indent=2) + "\n")
         return
-    rich_utils.rich_format_error(error)
+    # typer raises nothing but usage errors of this kind; their class is private to it.
+    rich_utils.rich_format_error(error)  # type: ignore[arg-type]
 
 
 def _version(session: Session) -> None:

@@ -20,17 +20,10 @@ _CHAIN = "Chain"
 _KEY = "Key"
 
 _Parameter = tuple[Any, Any]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=_OUTPUT)]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_OUTPUT)]
 _OUTPUT_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
-    {
-        "as_json": (
-            Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=_OUTPUT)],
-            False,
-        ),
-        "debug": (
-            Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_OUTPUT)],
-            False,
-        ),
-    }
+    {"as_json": (JsonOption, False), "debug": (DebugOption, False)}
 )
 _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
     {
@@ -38,7 +31,12 @@ _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 str | None,
                 typer.Option(
-                    "--rpc", "-r", envvar="SWORN_RPC", show_envvar=True, metavar="URL", help="JSON-RPC endpoint.",
+                    "--rpc",
+                    "-r",
+                    envvar="SWORN_RPC",
+                    show_envvar=True,
+                    metavar="URL",
+                    help="JSON-RPC endpoint.",
                     rich_help_panel=_CHAIN,
                 ),
             ],
@@ -48,7 +46,9 @@ _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 Path | None,
                 typer.Option(
-                    envvar="SWORN_DEPLOYMENT", metavar="FILE", rich_help_panel=_CHAIN,
+                    envvar="SWORN_DEPLOYMENT",
+                    metavar="FILE",
+                    rich_help_panel=_CHAIN,
                     help="Deployment file; by default the one known for the chain.",
                 ),
             ],
@@ -57,7 +57,9 @@ _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
         "timeout": (
             Annotated[
                 float,
-                typer.Option(min=1.0, metavar="SECONDS", help="Longest wait for a transaction.", rich_help_panel=_CHAIN),
+                typer.Option(
+                    min=1.0, metavar="SECONDS", help="Longest wait for a transaction.", rich_help_panel=_CHAIN
+                ),
             ],
             120.0,
         ),
@@ -65,7 +67,11 @@ _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 list[Path] | None,
                 typer.Option(
-                    "--config", "-c", envvar="SWORN_CONFIG", metavar="FILE", rich_help_panel=_CHAIN,
+                    "--config",
+                    "-c",
+                    envvar="SWORN_CONFIG",
+                    metavar="FILE",
+                    rich_help_panel=_CHAIN,
                     help="Settings as for `sworn watch`; later files win. Takes chain and key from there.",
                 ),
             ],
@@ -88,7 +94,9 @@ _KEY_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 Path | None,
                 typer.Option(
-                    envvar="SWORN_PASSWORD_FILE", metavar="FILE", rich_help_panel=_KEY,
+                    envvar="SWORN_PASSWORD_FILE",
+                    metavar="FILE",
+                    rich_help_panel=_KEY,
                     help="File whose first line is the key's password; asked for otherwise.",
                 ),
             ],
@@ -98,7 +106,8 @@ _KEY_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 str | None,
                 typer.Option(
-                    metavar="NAME", rich_help_panel=_KEY,
+                    metavar="NAME",
+                    rich_help_panel=_KEY,
                     help="Environment variable that holds a private key, for tests; by default SWORN_PRIVATE_KEY.",
                 ),
             ],
@@ -128,11 +137,7 @@ def command(
     return register
 
 
-def defaults_callback(
-    context: typer.Context,
-    as_json: OUTPUT["as_json"][0] = False,  # type: ignore[valid-type]
-    debug: OUTPUT["debug"][0] = False,  # type: ignore[valid-type]
-) -> None:
+def defaults_callback(context: typer.Context, as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """--json and --debug before the command's name count as well."""
     context.obj = CommonOptions(as_json=as_json, debug=debug)
 

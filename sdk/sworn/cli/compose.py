@@ -18,6 +18,7 @@ from sworn.chain.signer import LocalSigner, Signer
 from sworn.chain.transactor import Transactor
 from sworn.chain.web3_gateway import connect_gateway
 from sworn.cli.output import Output
+from sworn.cli.places import HOME, PRIVATE_KEY_VARIABLE
 from sworn.errors import ConfigurationError, SignerError
 from sworn.types import Deployment
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from sworn.client import Client
     from sworn.watcher.settings import WatcherSettings
 
-#: Where a private key is looked for when no keystore is named; for tests and throw-away chains.
-PRIVATE_KEY_VARIABLE: Final = "SWORN_PRIVATE_KEY"
-HOME: Final = Path("~/.sworn")
 _POLL_S: Final = 0.5
 
 
@@ -55,9 +53,7 @@ def deployment(chain: Gateway, named: Path | None) -> Deployment:
     return found
 
 
-def signer(
-    output: Output, *, keystore: Path | None, password_file: Path | None, key_env: str | None
-) -> Signer | None:
+def signer(output: Output, *, keystore: Path | None, password_file: Path | None, key_env: str | None) -> Signer | None:
     """The key that was named, or None.
 
     A keystore file comes first, then the variable ``key_env``, then ``SWORN_PRIVATE_KEY`` when it is set. Raises
@@ -79,7 +75,8 @@ def signer(
 def unlocked(output: Output, keystore: Path, password_file: Path | None) -> Signer:
     """The key in a keystore file; asks for the password on a terminal when there is no password file."""
     path = keystore.expanduser()
-    password = password_from(password_file, prompt=f"password of {path.name}: ")
+    with output.calm():
+        password = password_from(password_file, prompt=f"password of {path.name}: ")
     with output.busy("unlocking the key"):
         return unlock(path, password)
 

@@ -14,6 +14,7 @@ from sworn.chain.sender import FeePolicy
 from sworn.chain.signer import Signer
 from sworn.cli import compose
 from sworn.cli.output import Output
+from sworn.cli.places import HOME
 from sworn.engine.onnx_engine import OnnxEngine
 from sworn.errors import ArtifactTooLarge, ConfigurationError
 from sworn.model import identify, read_artifact
@@ -28,7 +29,7 @@ from sworn.watcher.policy import Guards, ServedModel
 from sworn.watcher.service import Watcher
 from sworn.watcher.settings import GuardSettings, WatcherSettings, load_settings
 from sworn.watcher.startup import check_startup
-from sworn.watcher.store.database import Database, open_database
+from sworn.watcher.store.database import open_database
 from sworn.watcher.store.migration import upgrade
 
 _RPC_TIMEOUT_S = 30.0
@@ -48,7 +49,7 @@ def settings(files: Sequence[Path], overrides: dict[str, Any]) -> WatcherSetting
 
 
 @contextmanager
-def watcher(values: WatcherSettings, output: Output, *, log: TextIO = sys.stderr) -> Iterator[tuple[Watcher, Database]]:
+def watcher(values: WatcherSettings, output: Output, *, log: TextIO | None = None) -> Iterator[Watcher]:
     """A watcher that has passed its start-up checks. Raises `ConfigurationError` that lists every problem."""
     with ExitStack() as closing:
         chain = compose.gateway(values.chain.rpc_url.get_secret_value(), timeout_s=_RPC_TIMEOUT_S)
@@ -58,45 +59,45 @@ def watcher(values: WatcherSettings, output: Output, *, log: TextIO = sys.stderr
         database = open_database(values.database_url.get_secret_value())
         closing.callback(database.close)
         upgrade(database)
-        with output.busy("reading the models"):
-            models = served_models(values, chain, contracts)
         engine = OnnxEngine(workers=values.engine.workers, threads=values.engine.threads)
         closing.callback(engine.close)
-        logger = make_logger(log, form=values.log.format, level=values.log.level)
-        built = assemble(
-            Surroundings(
-                gateway=chain,
-                deployment=contracts,
-                operator=operator_of(values, keys),
-                transaction_signer=keys.transaction,
-                result_signer=keys.result,
-                models=models,
-                guards=guards(values.guards),
-                engine=engine,
-                database=database,
-                fetch=input_fetcher(),
-                log=logger,
-                fees=FeePolicy(
-                    max_fee_cap_wei=values.chain.max_fee_cap_wei, bump_after_s=values.chain.bump_after_s
-                ),
-                confirmations=values.chain.confirmations,
-                max_log_range=values.chain.max_log_range,
-                start_block=values.chain.start_block,
-                workers=values.engine.workers,
-                poll_interval_s=values.chain.poll_interval_s,
-            )
-        )
-        warnings = check_startup(
-            contracts=Contracts(gateway=chain, deployment=contracts),
-            store=built.store,
+        with output.busy("reading the models"):
+            models = served_models(values, chain, contracts)
+        around = Surroundings(
+            gateway=chain,
+            deployment=contracts,
             operator=operator_of(values, keys),
-            result_signer=keys.result.address,
-            sender=keys.transaction.address,
+            transaction_signer=keys.transaction,
+            result_signer=keys.result,
             models=models,
+            guards=guards(values.guards),
+            engine=engine,
+            database=database,
+            fetch=input_fetcher(),
+            log=make_logger(log or sys.stderr, form=values.log.format, level=values.log.level),
+            fees=FeePolicy(max_fee_cap_wei=values.chain.max_fee_cap_wei, bump_after_s=values.chain.bump_after_s),
+            confirmations=values.chain.confirmations,
+            max_log_range=values.chain.max_log_range,
+            start_block=values.chain.start_block,
+            workers=values.engine.workers,
+            poll_interval_s=values.chain.poll_interval_s,
         )
-        for warning in warnings:
-            logger.warning("startup_warning", reason=warning)
-        yield built, database
+        yield _checked(around)
+
+
+def _checked(around: Surroundings) -> Watcher:
+    built = assemble(around)
+    warnings = check_startup(
+        contracts=Contracts(gateway=around.gateway, deployment=around.deployment),
+        store=built.store,
+        operator=around.operator,
+        result_signer=around.result_signer.address,
+        sender=around.transaction_signer.address,
+        models=around.models,
+    )
+    for warning in warnings:
+        around.log.warning("startup_warning", reason=warning)
+    return built
 
 
 def deployment(values: WatcherSettings, chain: Gateway) -> Deployment:
@@ -126,7 +127,7 @@ def operator_of(values: WatcherSettings, keys: Keys) -> Address:
 
 def served_models(values: WatcherSettings, chain: Gateway, contracts: Deployment) -> tuple[ServedModel, ...]:
     """The configured models with their artifacts, ids recomputed. Raises `ModelError`, `ConfigurationError`."""
-    cache = values.artifacts or (compose.HOME / "artifacts")
+    cache = values.artifacts or (HOME / "artifacts")
     loaded = load_models(
         values.models,
         contracts=Contracts(gateway=chain, deployment=contracts),

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from sworn.cli import compose
 from sworn.cli.command import OUTPUT, command
 from sworn.cli.session import Session
 from sworn.errors import ConfigurationError
@@ -45,13 +44,18 @@ def _init(
 
 def _validate(session: Session, file: FilesArgument = None) -> None:
     """Checks settings without using them: files, then SWORN_… environment variables."""
+    from sworn.cli import compose
+
     settings = compose.settings(tuple(file or ()))
     session.output.result({"valid": True, "models": len(settings.models)}, "the settings are usable")
 
 
 def _dump(session: Session, file: FilesArgument = None) -> None:
     """Shows the effective settings, defaults included and secrets masked."""
+    from sworn.cli import compose
+
     settings = compose.settings(tuple(file or ()))
+    # Only now is it known that the watcher is installed.
     from sworn.watcher.settings import dump_settings
 
     values = dump_settings(settings)

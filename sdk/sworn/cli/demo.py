@@ -68,8 +68,8 @@ class ConsoleNarrator:
     def opening(self, chain: ChainKind) -> None:
         """The title."""
         text = Text("sworn", style="bold").append("  AI inference under oath, for smart contracts\n", style="default")
-        text.append(f"Everything below happens now, on a chain of its own ({chain.value}). ", style="dim")
-        text.append("Every number is read from it.", style="dim")
+        text.append(f"All of this happens now, on a chain of its own ({chain.value}); ", style="dim")
+        text.append("every number is read from it.", style="dim")
         self._console.print(Panel(text, box=box.ROUNDED, border_style="cyan", width=self._width, padding=(0, 2)))
 
     def chapter(self, number: int, title: str, summary: str) -> None:
@@ -91,7 +91,7 @@ class ConsoleNarrator:
 
     def transaction(self, entry: Entry, *, role: str) -> None:
         grid = Table.grid(padding=(0, 1))
-        for width, justify in ((3, "right"), (10, "left"), (34, "left"), (15, "right"), (10, "right"), (17, "left")):
+        for width, justify in ((3, "right"), (11, "left"), (33, "left"), (15, "right"), (10, "right"), (17, "left")):
             grid.add_column(width=width, justify=justify, no_wrap=True)  # type: ignore[arg-type]
         receipt = entry.receipt
         grid.add_row(
@@ -104,13 +104,16 @@ class ConsoleNarrator:
         )
         self._console.print(grid)
 
+    def done(self, seconds: float) -> None:
+        self._console.print(Text(f"{seconds:.2f} s", style="dim"), justify="right", width=self._width)
+
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold", title_justify="left")
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 else "right")
         for row in rows:
             table.add_row(*(_cell(value, is_change=index == len(row) - 1) for index, value in enumerate(row)))
-        self._console.print(Padding(table, (0, 0, 0, 4)))
+        self._console.print(Padding(table, (0, 0, 0, 4)), width=self._width)
 
     def ending(self, summary: dict[str, Any]) -> Group:
         """What it came to."""
@@ -119,9 +122,7 @@ class ConsoleNarrator:
             f"{len(summary['chapters'])} chapters, {summary['transactions']} transactions, {summary['gas']:,} gas, "
             f"{summary['claims_checked']} claims checked, {summary['seconds']:.1f} s."
         )
-        return Group(
-            Text(), Panel(text, box=box.ROUNDED, border_style="green", width=self._width, padding=(0, 2))
-        )
+        return Group(Text(), Panel(text, box=box.ROUNDED, border_style="green", width=self._width, padding=(0, 2)))
 
     def nothing(self) -> Console:
         """A context in which nothing is shown besides the story."""

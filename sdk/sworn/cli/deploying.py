@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sworn.chain.deployment import deploy
-from sworn.chain.deployment_files import DEFAULT_PARAMETERS, contract_addresses, save_deployment
-from sworn.chain.pacing import Pacing
 from sworn.cli.command import SIGNING, command
-from sworn.cli.compose import HOME
+from sworn.cli.places import HOME
 from sworn.cli.session import Session
 from sworn.errors import ConfigurationError
 from sworn.types import Deployment
@@ -31,23 +28,33 @@ def _deploy(
         ),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the deployment file goes; by default ~/.sworn/deployments.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the deployment file goes; by default ~/.sworn/deployments."),
     ] = None,
 ) -> None:
     """Deploys the five contracts in five transactions, verifies them, and writes the deployment file.
 
     Nobody has rights over a deployment, and its parameters can never be changed.
     """
+    from sworn.chain.deployment import deploy
+    from sworn.chain.deployment_files import DEFAULT_PARAMETERS, save_deployment
+    from sworn.chain.pacing import Pacing
+
     parameters = {**DEFAULT_PARAMETERS, **_parameters(parameter or [])}
     pacing = Pacing(poll_s=0.5, transaction_timeout_s=session.options.timeout)
     with session.output.busy("deploying five contracts"):
         deployment = deploy(session.gateway, session.signer, parameters=parameters, pacing=pacing)
-    file = save_deployment(deployment, save or (HOME / "deployments").expanduser())
+    target = save or (HOME / "deployments" / f"{deployment.chain_id}.json").expanduser()
+    if target.is_file():
+        session.output.note(f"replacing {target}, which described another deployment")
+    file = save_deployment(deployment, target)
     session.output.result(facts_of(deployment) | {"file": file})
 
 
 def facts_of(deployment: Deployment) -> dict[str, object]:
     """A deployment as names and values."""
+    from sworn.chain.deployment_files import contract_addresses
+
     return {
         "chain_id": deployment.chain_id,
         "block": deployment.block,
@@ -57,6 +64,8 @@ def facts_of(deployment: Deployment) -> dict[str, object]:
 
 
 def _parameters(items: list[str]) -> dict[str, int]:
+    from sworn.chain.deployment_files import DEFAULT_PARAMETERS
+
     values = {}
     for item in items:
         name, mark, number = item.partition("=")

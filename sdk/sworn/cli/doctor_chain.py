@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sworn.chain.deployment import verify_deployment
 from sworn.cli.doctor_findings import Checks, Finding, bad, failure, good, poor
 from sworn.cli.output import ether, short
 from sworn.cli.session import Session
@@ -26,7 +25,7 @@ _MAX_HEAD_AGE_S: Final = 120
 def settings(session: Session) -> list[Finding]:
     """Whether the files in --config can be used."""
     values = session.required_settings
-    return [good("settings", f"{len(values.models)} models; {', '.join(map(str, session.options.config))}")]
+    return [good("settings", f"{len(values.models)} model(s) in {', '.join(map(str, session.options.config))}")]
 
 
 def checks(session: Session) -> Checks:
@@ -34,6 +33,7 @@ def checks(session: Session) -> Checks:
     yield "chain", lambda: _chain(session)
     yield "contracts", lambda: _contracts(session)
     yield "keys", lambda: _keys(session)
+    yield "funds", lambda: _funds(session)
     if session.options.config:
         yield "operator", lambda: _operator(session)
         yield "models", lambda: _models(session)
@@ -52,6 +52,8 @@ def _chain(session: Session) -> list[Finding]:
 
 
 def _contracts(session: Session) -> list[Finding]:
+    from sworn.chain.deployment import verify_deployment
+
     deployment = session.deployment
     verify_deployment(session.gateway, deployment, thorough=True)
     return [good("contracts", f"oracle {deployment.oracle}; links and parameters as in the deployment file")]
@@ -63,18 +65,21 @@ def _keys(session: Session) -> list[Finding]:
         found = [good("transaction key", f"{keys.transaction.address} unlocks")]
         if keys.result.address != keys.transaction.address:
             found.append(good("result key", f"{keys.result.address} unlocks"))
-        return [*found, _funds(session, keys.transaction.address)]
+        return found
     signer = session.optional_signer
     if signer is None:
         return [poor("key", "none is named", "Give --keystore FILE to check one.")]
-    return [good("key", f"{signer.address} unlocks"), _funds(session, signer.address)]
+    return [good("key", f"{signer.address} unlocks")]
 
 
-def _funds(session: Session, address: Address) -> Finding:
-    balance = session.gateway.balance(address)
+def _funds(session: Session) -> list[Finding]:
+    signer = session.optional_signer
+    if signer is None:
+        return []
+    balance = session.gateway.balance(signer.address)
     if balance == 0:
-        return bad("funds", f"{address} has nothing", "Send it ether for gas.")
-    return good("funds", f"{address} has {ether(balance)}")
+        return [bad("funds", f"{signer.address} has nothing", "Send it ether for gas.")]
+    return [good("funds", f"{signer.address} has {ether(balance)}")]
 
 
 def _operator(session: Session) -> list[Finding]:

@@ -10,10 +10,9 @@ from typing import Annotated, Final
 
 import typer
 
-from sworn.chain.keystore import create, import_key, list_keys
 from sworn.cli.command import OUTPUT, command
-from sworn.cli.compose import HOME, password_from
 from sworn.cli.output import facts
+from sworn.cli.places import HOME
 from sworn.cli.session import Session
 from sworn.errors import ConfigurationError, SignerError
 
@@ -39,6 +38,8 @@ def register(app: typer.Typer) -> None:
 
 def _new(session: Session, directory: DirectoryOption = _DIRECTORY, password_file: PasswordOption = None) -> None:
     """Makes a new key and stores it encrypted."""
+    from sworn.chain.keystore import create
+
     password = _chosen_password(password_file)
     with session.output.busy("encrypting"):
         made = create(directory.expanduser(), password)
@@ -50,10 +51,13 @@ def _import(
     directory: DirectoryOption = _DIRECTORY,
     password_file: PasswordOption = None,
     key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Environment variable that holds the private key; else asked for.")
+        str | None,
+        typer.Option(metavar="NAME", help="Environment variable that holds the private key; else asked for."),
     ] = None,
 ) -> None:
     """Stores an existing private key encrypted. The key is never an argument: others could see it."""
+    from sworn.chain.keystore import import_key
+
     private_key = _private_key(key_env)
     password = _chosen_password(password_file)
     with session.output.busy("encrypting"):
@@ -63,6 +67,8 @@ def _import(
 
 def _list(session: Session, directory: DirectoryOption = _DIRECTORY) -> None:
     """Lists the key files in a directory."""
+    from sworn.chain.keystore import list_keys
+
     found = list_keys(directory.expanduser())
     document = [{"address": key.address, "file": key.path} for key in found]
     human = facts({key.address: key.path for key in found}) if found else f"no key files in {directory}"
@@ -81,6 +87,8 @@ def _private_key(variable: str | None) -> str:
 
 
 def _chosen_password(file: Path | None) -> str:
+    from sworn.cli.compose import password_from
+
     password = password_from(file, prompt="new password: ")
     if len(password) < _MIN_PASSWORD:
         raise SignerError(f"the password is too short: use at least {_MIN_PASSWORD} characters")

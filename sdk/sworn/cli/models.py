@@ -17,7 +17,6 @@ from sworn.cli.session import Session
 from sworn.cli.values import ModelArgument
 from sworn.codec.tensors import describe
 from sworn.errors import ConfigurationError
-from sworn.model import identify, model_id, read_artifact
 from sworn.types import Schema, TensorSpec
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An .onnx file.")]
@@ -38,12 +37,16 @@ def register(app: typer.Typer) -> None:
 
 def _id(session: Session, file: FileArgument) -> None:
     """Computes the id of a model from its .onnx file; nothing is asked of any chain."""
+    from sworn.model import model_id
+
     identity = model_id(file)
     session.output.result({"model_id": identity}, "0x" + identity.hex())
 
 
 def _inspect(session: Session, file: FileArgument) -> None:
     """Shows what a model takes and gives, and everything that its id is computed from."""
+    from sworn.model import identify, model_id, read_artifact
+
     artifact = read_artifact(file)
     model, schema = identify(artifact)
     identity: dict[str, Any] = {
@@ -60,7 +63,7 @@ def _inspect(session: Session, file: FileArgument) -> None:
 
 def _register(session: Session, file: FileArgument, uri: UriOption = None) -> None:
     """Registers a model under its content address and publishes mirrors of its file; does nothing twice."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("registering the model"):
         identity = session.client.register_model(file, uris=tuple(uri or ()))
     session.output.result({"model_id": identity, "published": list(uri or ())})
@@ -70,12 +73,13 @@ def _publish(session: Session, model: ModelArgument, uri: UriOption = None) -> N
     """Publishes mirrors of a registered model's file; anyone may."""
     if not uri:
         raise ConfigurationError("nothing to publish: give --uri URI")
+    session.connect(signing=True)
     record = session.client.model(model)
     with session.output.busy("publishing"):
         for mirror in uri:
             if mirror not in record.uris:
                 _send_publish(session, record.model_id, mirror)
-    session.output.result({"model_id": record.model_id, "uris": [*record.uris, *uri]})
+    session.output.result({"model_id": record.model_id, "uris": list(dict.fromkeys((*record.uris, *uri)))})
 
 
 def _send_publish(session: Session, identity: bytes, uri: str) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sworn.cli.command import SIGNING, command
-from sworn.cli.output import ether, facts, short
+from sworn.cli.output import ether, facts, moment, short
 from sworn.cli.receipts import receipt_facts
 from sworn.cli.session import Session
 from sworn.cli.values import ModelArgument, amount, parse_amount
@@ -50,7 +50,7 @@ def _register(
     metadata: Annotated[str, typer.Option(metavar="URI", help="Where the operator describes itself.")] = "",
 ) -> None:
     """Registers the key's account as an operator."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("registering"):
         receipt = session.client.operator.register(stake_wei=stake, metadata_uri=metadata)
     session.output.result({"operator": session.signer.address, "stake_wei": stake} | receipt_facts(receipt))
@@ -58,12 +58,10 @@ def _register(
 
 def _stake(session: Session, stake: AmountArgument, operator: OperatorOption = None) -> None:
     """Adds stake to an operator; anyone may."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("adding stake"):
         receipt = session.client.operator.add_stake(stake, operator=operator)
-    session.output.result(
-        {"operator": operator or session.signer.address, "added_wei": stake} | receipt_facts(receipt)
-    )
+    session.output.result({"operator": operator or session.signer.address, "added_wei": stake} | receipt_facts(receipt))
 
 
 def _serve(
@@ -76,7 +74,7 @@ def _serve(
     stop: Annotated[bool, typer.Option("--stop", help="Withdraws the offer instead.")] = False,
 ) -> None:
     """Posts, replaces or withdraws the terms on which the operator serves a model."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("posting the offer"):
         receipt = session.client.operator.set_offer(
             model,
@@ -99,7 +97,7 @@ def _unbond(
     """Starts to take stake out. It stays slashable until it is released."""
     if sum((stake is not None, everything, cancel)) != 1:
         raise ConfigurationError("say what to unbond: an amount, or --all, or --cancel")
-    session.deployment
+    session.connect(signing=True)
     facade = session.client.operator
     with session.output.busy("cancelling" if cancel else "unbonding"):
         receipt = facade.cancel_unbonding() if cancel else facade.unbond(stake)
@@ -114,13 +112,17 @@ def _withdraw(
     to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Who receives it; by default the account.")] = None,
 ) -> None:
     """Pays out earned fees, and stake whose unbonding is over."""
-    session.deployment
+    session.connect(signing=True)
     facade = session.client.operator
     account = facade.account()
     now = session.gateway.block("latest").timestamp
     released = account.unbonding_wei if account.unbonding_wei and account.release_at <= now else 0
     if not account.earned_wei and not released:
-        waits = f"; {ether(account.unbonding_wei)} are released at {account.release_at}" if account.unbonding_wei else ""
+        waits = (
+            f"; {ether(account.unbonding_wei)} are released at {moment(account.release_at)}"
+            if account.unbonding_wei
+            else ""
+        )
         raise ConfigurationError(f"there is nothing to withdraw{waits}")
     transactions = []
     with session.output.busy("withdrawing"):
@@ -133,7 +135,7 @@ def _withdraw(
 
 def _authorize(session: Session, address: SignerArgument) -> None:
     """Lets a key sign the operator's results. Two conflicting signatures of it cost stake, whoever holds it."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("authorising"):
         receipt = session.client.operator.authorize_signer(address)
     not_after = session.client.operator.signer_not_after(address)
@@ -142,7 +144,7 @@ def _authorize(session: Session, address: SignerArgument) -> None:
 
 def _revoke(session: Session, address: SignerArgument) -> None:
     """Ends a key's authority, after the longest lifetime that a result may have."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("revoking"):
         receipt = session.client.operator.revoke_signer(address)
     not_after = session.client.operator.signer_not_after(address)
@@ -151,10 +153,12 @@ def _revoke(session: Session, address: SignerArgument) -> None:
 
 def _status(
     session: Session,
-    operator: Annotated[str | None, typer.Argument(metavar="ADDRESS", help="By default the account of the key.")] = None,
+    operator: Annotated[
+        str | None, typer.Argument(metavar="ADDRESS", help="By default the account of the key.")
+    ] = None,
 ) -> None:
     """Shows an operator's stake, earnings, signers and offers."""
-    session.deployment
+    session.connect(signing=operator is None)
     who = operator or session.signer.address
     with session.output.busy("reading the chain"):
         account = session.client.operator.account(who)

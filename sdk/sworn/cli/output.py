@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console, RenderableType
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -37,6 +38,7 @@ class Output:
         width = None if sys.stdout.isatty() else PIPE_WIDTH
         self.console = Console(highlight=False, width=width)
         self.progress = Console(stderr=True, highlight=False)
+        self._live: Status | None = None
 
     def result(self, document: Mapping[str, Any] | Sequence[Any], human: RenderableType | None = None) -> None:
         """The command's result: the document for machines, ``human`` (by default the same, as a table) for people."""
@@ -50,7 +52,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """One line about what is going on."""
-        self.progress.print(text, markup=False)
+        self.progress.print(text, markup=False, soft_wrap=True)
 
     def error(self, *, kind: str, message: str, exit_code: int, hint: str = "") -> None:
         """Why the command ends without its result."""
@@ -66,16 +68,32 @@ class Output:
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
-        """Shows that something takes time; nothing where stderr is no terminal."""
-        if not self.progress.is_terminal:
+        """Shows that something takes time; nothing where stderr is no terminal, or while it shows something already."""
+        if not self.progress.is_terminal or self._live is not None:
             yield
             return
-        with self.progress.status(Text(text)):
+        self._live = self.progress.status(Text(text))
+        try:
+            with self._live:
+                yield
+        finally:
+            self._live = None
+
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """A line on which a person can type."""
+        if self._live is None:
             yield
+            return
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON knows it: bytes as 0x-hex, enum members by name, arrays as nested lists, amounts as integers."""
+    """The value as JSON knows it: bytes as 0x-hex, enum members by name, arrays as lists, amounts as integers."""
     if isinstance(value, bytes | bytearray):
         return "0x" + value.hex()
     if isinstance(value, Enum):
@@ -102,7 +120,7 @@ def facts(document: Mapping[str, Any] | Sequence[Any]) -> Table:
     table.add_column(overflow="fold")
     items = document.items() if isinstance(document, Mapping) else enumerate(document)
     for name, value in items:
-        if value is not None:
+        if value is not None and value != []:
             table.add_row(Text(label(str(name))), Text(shown(str(name), plain(value))))
     return table
 
@@ -147,7 +165,10 @@ def moment(timestamp: int) -> str:
 def array(value: Any) -> str:
     """An array as text: values, type and shape; long ones shortened."""
     flat = np.asarray(value)
-    text = np.array2string(flat, threshold=MAX_SHOWN_ELEMENTS, precision=8, separator=", ", max_line_width=90)
+    # Digits as the type has them: float32 0.1 is 0.1, not 0.10000000149.
+    text = np.array2string(
+        flat, threshold=MAX_SHOWN_ELEMENTS, separator=", ", max_line_width=90, formatter={"float_kind": _number}
+    )
     return f"{text}  {flat.dtype}{list(flat.shape)}"
 
 
@@ -155,6 +176,10 @@ def short(value: bytes | str, digits: int = 8) -> str:
     """The beginning of a hash or an address."""
     text = "0x" + value.hex() if isinstance(value, bytes) else value
     return text if len(text) <= 2 + 2 * digits else f"{text[: 2 + digits]}…{text[-4:]}"
+
+
+def _number(value: Any) -> str:
+    return str(np.format_float_positional(value, trim="-")) if 1e-5 < abs(value) < 1e9 or value == 0 else str(value)
 
 
 def _decimal(number: int, places: int) -> str:

@@ -66,7 +66,8 @@ def _request(
     ] = None,
     inputs: Annotated[Path | None, typer.Option(metavar="FILE", help="All inputs by name, as .json or .npz.")] = None,
     operator: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help='An operator, or "any"; by default the cheapest that serves it.')
+        str | None,
+        typer.Option(metavar="ADDRESS", help='An operator, or "any"; by default the cheapest that serves it.'),
     ] = None,
     fee: Annotated[int | None, amount("Pays exactly this; by default the operator's price.", "--fee")] = None,
     max_fee: Annotated[int | None, amount("Refuses operators that ask more.", "--max-fee")] = None,
@@ -93,7 +94,7 @@ def _request(
         "max_fee": max_fee,
     }
     if quote:
-        session.deployment
+        session.connect()
         with session.output.busy("asking who serves it"):
             offer = session.client.estimate_fee(model=model, **terms)
         session.output.result(
@@ -106,8 +107,7 @@ def _request(
         )
         return
     tensors = parse_tensors(input_ or [], inputs)
-    session.signer
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("sending the request"):
         handle = session.client.request(
             model=model, inputs=tensors, fee=fee, assurance=assurance.value, refund_to=refund_to, **terms
@@ -131,7 +131,7 @@ def _result(
     save: SaveOption = None,
 ) -> None:
     """Shows the result of a request; its digest, root and signature are recomputed here."""
-    session.deployment
+    session.connect()
     handle = session.client.handle(request_id)
     named = model is not None
     try:
@@ -145,7 +145,7 @@ def _result(
 
 def _status(session: Session, request_id: RequestArgument) -> None:
     """Says where a request stands, why, and what to do about it."""
-    session.deployment
+    session.connect()
     with session.output.busy("looking"):
         report = session.client.status(request_id)
     session.output.result(_report(report))
@@ -153,7 +153,7 @@ def _status(session: Session, request_id: RequestArgument) -> None:
 
 def _expire(session: Session, request_id: RequestArgument) -> None:
     """Ends a request that nobody answered in time; the fee is credited. Anyone may."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("expiring"):
         receipt = session.client.expire(request_id)
     session.output.result({"request_id": request_id} | receipt_facts(receipt))
@@ -161,7 +161,7 @@ def _expire(session: Session, request_id: RequestArgument) -> None:
 
 def _finalize(session: Session, request_id: RequestArgument) -> None:
     """Makes a proposed result final after its window. Anyone may; the operator's watcher does it by itself."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("finalizing"):
         receipt = session.client.finalize(request_id)
     session.output.result({"request_id": request_id} | receipt_facts(receipt))
@@ -169,7 +169,7 @@ def _finalize(session: Session, request_id: RequestArgument) -> None:
 
 def _retry(session: Session, request_id: RequestArgument) -> None:
     """Repeats a request's failed callback. Anyone may."""
-    session.deployment
+    session.connect(signing=True)
     with session.output.busy("repeating the callback"):
         receipt = session.client.retry_callback(request_id)
     session.output.result({"request_id": request_id} | receipt_facts(receipt))
@@ -180,7 +180,7 @@ def _withdraw(
     account: Annotated[str | None, typer.Argument(help="Who is paid; by default the account of the key.")] = None,
 ) -> None:
     """Pays out refunds, rewards and compensations."""
-    session.deployment
+    session.connect(signing=True)
     client = session.client
     owner = account or session.signer.address
     credit, reward = client.credit(owner), client.reward(owner)

@@ -116,6 +116,14 @@ class Session:
 
         return compose.transactor(self.gateway, self.signer, timeout_s=self.options.timeout)
 
+    def connect(self, *, signing: bool = False) -> None:
+        """Opens chain, contracts and key before anything else happens, so that a password is asked for on a calm line.
+
+        With ``signing`` a key must be named.
+        """
+        _ = self.signer if signing else self.optional_signer
+        _ = self.deployment
+
     @cached_property
     def client(self) -> Client:
         """The SDK's client; with the key when one is named."""

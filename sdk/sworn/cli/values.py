@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final
@@ -16,9 +17,12 @@ import typer
 from sworn.errors import CodecError
 
 _UNITS: Final[Mapping[str, int]] = MappingProxyType({"wei": 1, "gwei": 10**9, "eth": 10**18, "ether": 10**18})
-_AMOUNT: Final = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([a-z]*)")
+_AMOUNT: Final = re.compile(r"([0-9][0-9_]{0,80}(?:\.[0-9]{1,40})?)\s*([a-z]*)")
 #: Numpy files are mapped into memory whole: anything beyond this is no input of a contract.
 _MAX_FILE_BYTES: Final = 256 << 20
+_DEPTH: Final[Mapping[str, int]] = MappingProxyType({"[": 1, "{": 1, "]": -1, "}": -1})
+#: Twice the highest rank of a tensor.
+_MAX_DEPTH: Final = 64
 
 
 def parse_amount(text: str | int) -> int:
@@ -29,15 +33,15 @@ def parse_amount(text: str | int) -> int:
     if match is None:
         raise typer.BadParameter(f"{text!r} is no amount: write 1.5eth, 20gwei or 1000wei")
     number, unit = match.groups()
-    value = Decimal(number.replace("_", ""))
+    value = Fraction(number.replace("_", ""))
     if not unit and value != 0:
         raise typer.BadParameter(f"{text!r} has no unit: write {text}eth, {text}gwei or {text}wei")
     if unit and unit not in _UNITS:
         raise typer.BadParameter(f"{unit!r} is no unit: use eth, gwei or wei")
     wei = value * _UNITS.get(unit, 1)
-    if wei != int(wei):
+    if wei.denominator != 1:
         raise typer.BadParameter(f"{text!r} is not a whole number of wei")
-    return int(wei)
+    return wei.numerator
 
 
 def amount(help_text: str, *names: str) -> Any:
@@ -105,6 +109,9 @@ def _checked(file: Path) -> Path:
 
 
 def _json(text: str, *, what: str) -> Any:
+    # SAFETY: the JSON reader recurses; where a library has raised Python's recursion limit, it would crash.
+    if max(accumulate((_DEPTH.get(letter, 0) for letter in text), initial=0)) > _MAX_DEPTH:
+        raise CodecError(f"{what} is nested deeper than {_MAX_DEPTH}")
     try:
         return json.loads(text, parse_constant=_refused_constant)
     except (ValueError, RecursionError) as error:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +62,7 @@ def _watch(
 
     overrides = _overrides(session, database=database, log_level=log_level, log_format=log_format)
     values = compose_watcher.settings(session.options.config, overrides)
-    with compose_watcher.watcher(values, session.output) as (watcher, _):
+    with compose_watcher.watcher(values, session.output) as watcher:
         with _stopping() as stop:
             watcher.run(stop, once=once)
         session.output.result({"jobs": _jobs(watcher.store)})

@@ -40,7 +40,7 @@ ANSWER_ABI = "(address,bytes32,bytes)"
 FAILURE_ABI = "(bytes32,address,uint8)"
 MODEL_ABI = "(uint16,uint8,bytes32,bytes32,bytes32,bytes32,bytes32)"
 OFFER_ABI = "(bool,uint88,uint88,uint32,uint32)"
-REQUEST_STATE_ABI = "(uint8,uint8,uint8,uint32,uint40,bytes20)"
+REQUEST_STATE_ABI = "(uint8,uint8,uint8,bool,uint32,uint40,bytes20)"
 
 _Member = TypeVar("_Member", bound=IntEnum)
 
@@ -207,6 +207,7 @@ def request_state_to_abi(state: RequestState) -> tuple[Any, ...]:
         int(state.status),
         int(state.pending),
         state.round,
+        state.has_barred,
         state.extension_s,
         state.proposed_at,
         _bytes(state.result_tag, size=20),
@@ -215,14 +216,15 @@ def request_state_to_abi(state: RequestState) -> tuple[Any, ...]:
 
 def request_state_from_abi(values: Sequence[Any]) -> RequestState:
     """`RequestState` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("RequestState", values, 6)
+    fields = _fields("RequestState", values, 7)
     return RequestState(
         status=_member(Status, fields[0]),
         pending=_member(CallbackKind, fields[1]),
         round=_int(fields[2]),
-        extension_s=_int(fields[3]),
-        proposed_at=_int(fields[4]),
-        result_tag=_bytes(fields[5], size=20),
+        has_barred=bool(fields[3]),
+        extension_s=_int(fields[4]),
+        proposed_at=_int(fields[5]),
+        result_tag=_bytes(fields[6], size=20),
     )
 
 

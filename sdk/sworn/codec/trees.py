@@ -6,9 +6,12 @@ The first byte of every preimage says what it is, so that no leaf can pass for a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+import numpy as np
 from Crypto.Hash import keccak as _keccak
 
+from sworn.codec.keccak_lanes import LANES, hash_rows
 from sworn.codec.payload import split_payload, tensor_header
 from sworn.errors import CodecError
 from sworn.types import ZERO_HASH, DType
@@ -16,6 +19,7 @@ from sworn.types import ZERO_HASH, DType
 #: Bytes of data under one leaf; the last leaf may have fewer.
 CHUNK_BYTES = 1024
 
+HASH_BYTES: Final = 32
 _LEAF, _NODE, _DATA, _TENSOR, _PAYLOAD = (bytes([tag]) for tag in range(5))
 
 
@@ -24,14 +28,27 @@ def keccak(data: bytes) -> bytes:
     return _keccak.new(digest_bits=256, data=data).digest()
 
 
-def data_root(data: bytes | memoryview) -> bytes:
-    """Root over the bytes of one tensor's data, bound to their number."""
-    return keccak(_DATA + len(data).to_bytes(8) + _levels(data)[-1][0])
+def data_root(data: bytes | memoryview, *, bulk: bool = False) -> bytes:
+    """Root over the bytes of one tensor's data, bound to their number.
+
+    ``bulk`` hashes many chunks at once where numba is installed, which pays from some megabytes of data on.
+    """
+    return seal_data(len(data), chunk_levels(data, bulk=bulk)[-1])
+
+
+def seal_data(byte_length: int, tree_root: bytes) -> bytes:
+    """The data root of so many bytes under the root of a chunk tree."""
+    return keccak(_DATA + byte_length.to_bytes(8) + tree_root)
 
 
 def tensor_root(dtype: DType, shape: Sequence[int], data: bytes | memoryview) -> bytes:
     """Root over element type, shape and big-endian data. Raises `SizeLimitExceeded`."""
-    return keccak(_TENSOR + tensor_header(dtype, shape) + data_root(data))
+    return seal_tensor(dtype, shape, data_root(data))
+
+
+def seal_tensor(dtype: DType, shape: Sequence[int], root_of_data: bytes) -> bytes:
+    """The tensor root of data whose root is known. Raises `SizeLimitExceeded`."""
+    return keccak(_TENSOR + tensor_header(dtype, shape) + root_of_data)
 
 
 def payload_root(payload: bytes) -> bytes:
@@ -40,53 +57,92 @@ def payload_root(payload: bytes) -> bytes:
     Checks structure, not element values, exactly as the contracts do. Raises `PayloadMalformed`, `DTypeUnsupported`.
     """
     tensors = split_payload(payload)
-    roots = b"".join(tensor_root(tensor.dtype, tensor.shape, tensor.data) for tensor in tensors)
-    return keccak(_PAYLOAD + bytes([len(tensors)]) + roots)
+    return seal_payload([tensor_root(tensor.dtype, tensor.shape, tensor.data) for tensor in tensors])
+
+
+def seal_payload(tensor_roots: Sequence[bytes]) -> bytes:
+    """The payload root of tensors whose roots are known."""
+    return keccak(_PAYLOAD + bytes([len(tensor_roots)]) + b"".join(tensor_roots))
 
 
 def open_chunk(data: bytes | memoryview, index: int) -> tuple[bytes, ...]:
     """Siblings of chunk ``index``, from its leaf upwards. Raises `CodecError` when there is no such chunk."""
-    if not 0 <= index < _chunk_count(len(data)):
+    if not 0 <= index < chunk_count(len(data)):
         raise CodecError(f"no chunk {index} in {len(data)} bytes")
     siblings: list[bytes] = []
     empty = ZERO_HASH
-    for level in _levels(data)[:-1]:
-        siblings.append(level[index ^ 1] if index ^ 1 < len(level) else empty)
-        empty = _parent(empty, empty)
+    for level in chunk_levels(data)[:-1]:
+        start = HASH_BYTES * (index ^ 1)
+        siblings.append(level[start : start + HASH_BYTES] or empty)
+        empty = node_hash(empty, empty)
         index >>= 1
     return tuple(siblings)
 
 
 def verify_chunk(root: bytes, chunk: bytes, *, index: int, siblings: Sequence[bytes], byte_length: int) -> bool:
     """Whether ``chunk`` is chunk ``index`` of the ``byte_length`` bytes under a `data_root`."""
-    count = _chunk_count(byte_length)
-    if not 0 <= index < count or len(siblings) != (count - 1).bit_length():
+    count = chunk_count(byte_length)
+    if not 0 <= index < count or len(siblings) != depth_of(count):
         return False
-    if len(chunk) != min(CHUNK_BYTES, byte_length - index * CHUNK_BYTES):
+    if len(chunk) != chunk_size(byte_length, index):
         return False
-    node = keccak(_LEAF + chunk)
+    node = leaf_hash(chunk)
     for sibling in siblings:
-        node = _parent(sibling, node) if index & 1 else _parent(node, sibling)
+        node = node_hash(sibling, node) if index & 1 else node_hash(node, sibling)
         index >>= 1
-    return keccak(_DATA + byte_length.to_bytes(8) + node) == root
+    return seal_data(byte_length, node) == root
 
 
-def _levels(data: bytes | memoryview) -> list[list[bytes]]:
+def chunk_levels(data: bytes | memoryview, *, bulk: bool = False) -> tuple[bytes, ...]:
+    """The levels of a chunk tree from its leaves to its root; each level is its hashes one after another."""
     view = memoryview(data)
-    level = [keccak(_LEAF + view[start : start + CHUNK_BYTES]) for start in range(0, len(view), CHUNK_BYTES)]
-    levels = [level or [ZERO_HASH]]
+    whole = len(view) // CHUNK_BYTES if bulk else 0
+    leaves = _many(_LEAF, view[: whole * CHUNK_BYTES], CHUNK_BYTES)
+    rest = [leaf_hash(view[i : i + CHUNK_BYTES]) for i in range(whole * CHUNK_BYTES, len(view), CHUNK_BYTES)]
+    return tree_levels(leaves + b"".join(rest), bulk=bulk)
+
+
+def tree_levels(leaves: bytes, *, bulk: bool = False) -> tuple[bytes, ...]:
+    """The levels of a tree over 32-byte leaves that are given one after another; without any, 32 zero bytes."""
+    levels = [leaves or ZERO_HASH]
     empty = ZERO_HASH
-    while len(levels[-1]) > 1:
+    while len(levels[-1]) > HASH_BYTES:
         below = levels[-1]
-        padded = [*below, empty] if len(below) % 2 else below
-        levels.append([_parent(padded[i], padded[i + 1]) for i in range(0, len(padded), 2)])
-        empty = _parent(empty, empty)
-    return levels
+        padded = below + empty if len(below) % (2 * HASH_BYTES) else below
+        levels.append(_many(_NODE, memoryview(padded), 2 * HASH_BYTES, bulk=bulk))
+        empty = node_hash(empty, empty)
+    return tuple(levels)
 
 
-def _parent(left: bytes, right: bytes) -> bytes:
+def leaf_hash(chunk: bytes | memoryview) -> bytes:
+    """The leaf over one chunk."""
+    return keccak(_LEAF + chunk)
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The node over two."""
     return keccak(_NODE + left + right)
 
 
-def _chunk_count(byte_length: int) -> int:
+def chunk_count(byte_length: int) -> int:
+    """Number of chunks of so many bytes."""
     return -(-byte_length // CHUNK_BYTES)
+
+
+def chunk_size(byte_length: int, index: int) -> int:
+    """Bytes in one chunk of so many bytes."""
+    return min(CHUNK_BYTES, byte_length - index * CHUNK_BYTES)
+
+
+def depth_of(leaves: int) -> int:
+    """Levels above the leaves of a tree."""
+    return max(leaves - 1, 0).bit_length()
+
+
+def _many(tag: bytes, rows: memoryview, size: int, *, bulk: bool = True) -> bytes:
+    count = len(rows) // size
+    if bulk and count >= LANES:
+        hashed = hash_rows(np.frombuffer(rows, dtype=np.uint8).reshape(count, size), tag=tag[0])
+        if hashed is not None:
+            return hashed.tobytes()
+    return b"".join(keccak(tag + rows[start : start + size]) for start in range(0, len(rows), size))

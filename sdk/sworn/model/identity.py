@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from sworn.codec import hashing
 from sworn.errors import ModelError, ModelTooLarge, ModelUnsupported
 from sworn.model.admission import MAX_ARTIFACT_BYTES, admit
+from sworn.model.commitment import program_root, weights_root
+from sworn.model.limits import limits_of
+from sworn.model.program import Program
 from sworn.model.schema import graph_schema
 from sworn.types import ZERO_HASH, Model, ModelId, Profile, Schema
 
@@ -31,10 +35,11 @@ def identify(
 ) -> tuple[Model, Schema]:
     """The model record that is registered on chain, and the schema inside it.
 
-    Raises `ModelTooLarge`, `ModelMalformed` and `ModelUnsupported` (also for a profile other than SIGNED).
+    Raises `ModelTooLarge`, `ModelMalformed` and `ModelUnsupported` (also for a profile other than SIGNED,
+    which takes a program: `identify_program`).
     """
     if profile is not Profile.SIGNED:
-        raise ModelUnsupported(f"profile {profile.name} is not supported; use {Profile.SIGNED.name}")
+        raise ModelUnsupported(f"a model in profile {profile.name} has to be compiled: use sworn.compile_model")
     schema = schema_of(artifact, max_bytes=max_bytes)
     model = Model(
         version=MODEL_VERSION,
@@ -46,6 +51,24 @@ def identify(
         limits_hash=ZERO_HASH,
     )
     return model, schema
+
+
+def identify_program(
+    artifact: bytes, *, program: Program, weight_roots: Sequence[bytes], schema: Schema, profile: Profile
+) -> Model:
+    """The model record of a compiled model. ``weight_roots`` are the data roots of its weights.
+
+    Raises `ModelUnsupported` for a profile without programs.
+    """
+    return Model(
+        version=MODEL_VERSION,
+        profile=profile,
+        artifact_hash=hashlib.sha256(artifact).digest(),
+        program_root=program_root(program),
+        weights_root=weights_root(weight_roots),
+        io_hash=hashing.io_hash(schema),
+        limits_hash=limits_of(profile).to_hash(),
+    )
 
 
 def model_id(

@@ -44,7 +44,8 @@ def find_anvil() -> Path:
             if os.access(binary, os.X_OK):
                 return binary
     raise ConfigurationError(
-        f"no anvil binary: install Foundry, or set {_BINARY_VARIABLE}; in a checkout, scripts/demo --chain anvil does it"
+        f"there is no anvil binary: install Foundry, or set {_BINARY_VARIABLE}; "
+        "in a checkout `scripts/demo --chain anvil` installs one"
     )
 
 

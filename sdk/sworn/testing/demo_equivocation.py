@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from sworn.client import RequestHandle
 from sworn.codec.hashing import Domain, result_digest, result_of
 from sworn.codec.structs import request_to_abi, result_to_abi
 from sworn.codec.tensors import decode_payload, encode_payload
@@ -66,15 +67,22 @@ def equivocation(stage: Stage) -> None:
         stage.tell()
         _tell_purses(stage, before, after)
         _check_shares(stage, before, after, shared, handle.request.fee_wei)
-        try:
-            handle.wait(timeout=5)
-        except RequestRefuted as error:
-            stage.fact("client_raises", type(error).__name__)
-        else:
-            raise StoryBroken("a refuted request gave a result")
         _pay_out(stage, after)
-        stage.oracle.answer()
-        stage.check(handle.status().status is Status.REFUTED, "the refuted answer does not come back")
+        _check_ending(stage, handle)
+
+
+def _check_ending(stage: Stage, handle: RequestHandle) -> None:
+    try:
+        handle.wait(timeout=5)
+    except RequestRefuted as error:
+        stage.fact("client_raises", type(error).__name__)
+    else:
+        raise StoryBroken("a refuted request gave a result")
+    oracle, operator = stage.oracle.deployment.oracle, stage.signer("operator").address
+    barred = stage.view("InferenceOracle", oracle, "isBarred", handle.request_id, operator)
+    stage.check(barred, "the operator is barred from the request")
+    stage.oracle.answer()
+    stage.check(handle.status().status is Status.REFUTED, "the refuted answer does not come back")
 
 
 def _two_statements(stage: Stage, request_id: RequestId, request: Request) -> tuple[Any, Any]:
@@ -84,9 +92,7 @@ def _two_statements(stage: Stage, request_id: RequestId, request: Request) -> tu
     honest = decode_payload(proposal["output"])
     statements = []
     for arrays in (honest, [honest[0] + LIE]):
-        answer = Answer(
-            operator=proposal["operator"], trace_root=proposal["traceRoot"], output=encode_payload(arrays)
-        )
+        answer = Answer(operator=proposal["operator"], trace_root=proposal["traceRoot"], output=encode_payload(arrays))
         result = result_of(request, answer, chain_id=where.chain_id, oracle=where.oracle)
         digest = result_digest(result, Domain(chain_id=where.chain_id, oracle=where.oracle))
         statements.append((result_to_abi(result), stage.signer("signer").sign_digest(digest)))

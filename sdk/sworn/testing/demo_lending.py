@@ -34,8 +34,10 @@ def lending(stage: Stage) -> None:
     with stage.chapter("A contract that asks: a loan priced by a model", summary):
         pool = _open_pool(stage)
         rows = sorted(example_rows("breast_cancer_risk"), key=_expected_risk)
-        stage.say("The classifier was trained on a medical data set: it stands in for a credit model, its class 1 plays")
-        stage.say("'default'. A borrower applies with a real row; the contract itself encodes and commits the input:")
+        stage.say(
+            "The classifier, trained on a medical data set, stands in for a credit model: its class 1 plays 'default'. "
+            "A borrower applies with a real row; the contract encodes the input and commits to it:"
+        )
         _granted(stage, pool, rows[0])
         stage.say("Another borrower applies, with a row at the other end:")
         _declined(stage, pool, rows[-1])
@@ -76,16 +78,16 @@ def _open_pool(stage: Stage) -> Address:
 def _granted(stage: Stage, pool: Address, row: ExampleRow) -> None:
     loan_id, handle = apply_for_loan(stage, "borrower", pool, row.inputs["features"])
     stage.check(_same_row(stage, handle, row), "the input that the contract encoded is the row, bit for bit")
-    stage.fact("granted_request_id", handle.request_id)
+    stage.fact("granted_request_id", handle.request_id, told_as="request_id")
     stage.oracle.fulfil()
     result = handle.wait(timeout=5)
     decided = stage.event(stage.receipt(result.final_transaction), CONTRACT, "LoanGranted")
     status, rate_wad = _loan(stage, pool, loan_id)
     stage.check(status == GRANTED and rate_wad == decided["rateWad"], "the callback has granted the loan")
     _check_risk(stage, decided["riskWad"], row)
-    stage.fact("granted_risk", decided["riskWad"] / WAD)
-    stage.fact("granted_rate", rate_wad / WAD)
-    stage.fact("due_wei", stage.view(CONTRACT, pool, "dueFor", loan_id))
+    stage.fact("granted_risk", decided["riskWad"] / WAD, told_as="risk", text=_percent(decided["riskWad"]))
+    stage.fact("granted_rate", rate_wad / WAD, told_as="granted, at a rate of", text=_percent(rate_wad))
+    stage.fact("due_wei", stage.view(CONTRACT, pool, "dueFor", loan_id), told_as="to_be_repaid_wei")
     before = stage.balance("borrower")
     receipt = stage.send("borrower", CONTRACT, pool, "draw")
     cost = receipt.gas_used * receipt.effective_gas_price
@@ -95,16 +97,16 @@ def _granted(stage: Stage, pool: Address, row: ExampleRow) -> None:
 
 def _declined(stage: Stage, pool: Address, row: ExampleRow) -> None:
     available = stage.view(CONTRACT, pool, "availableWei")
-    loan_id, handle = apply_for_loan(stage, "gambler", pool, row.inputs["features"])
-    stage.fact("declined_request_id", handle.request_id)
+    loan_id, handle = apply_for_loan(stage, "borrower 2", pool, row.inputs["features"])
+    stage.fact("declined_request_id", handle.request_id, told_as="request_id")
     stage.oracle.fulfil()
     result = handle.wait(timeout=5)
     decided = stage.event(stage.receipt(result.final_transaction), CONTRACT, "LoanDeclined")
     status, _ = _loan(stage, pool, loan_id)
     stage.check(status == DECLINED, "the callback has declined the loan")
     _check_risk(stage, decided["riskWad"], row)
-    stage.fact("declined_risk", decided["riskWad"] / WAD)
-    stage.fact("risk_limit", MAX_RISK_WAD / WAD)
+    stage.fact("declined_risk", decided["riskWad"] / WAD, told_as="risk", text=_percent(decided["riskWad"]))
+    stage.fact("risk_limit", MAX_RISK_WAD / WAD, told_as="declined, as over", text=_percent(MAX_RISK_WAD))
     left = stage.view(CONTRACT, pool, "availableWei")
     stage.check(left == available, "the pool's money is back")
     stage.fact("pool_available_wei", left)
@@ -127,3 +129,7 @@ def _check_risk(stage: Stage, risk_wad: int, row: ExampleRow) -> None:
 
 def _expected_risk(row: ExampleRow) -> float:
     return float(row.outputs["probabilities"][0, 1])
+
+
+def _percent(wad: int) -> str:
+    return f"{100 * wad / WAD:.3f} %"

@@ -63,8 +63,8 @@ def _offer(stage: Stage, name: str, price_wei: int) -> None:
     stage.check(record.model_id == model_id(artifact), "the id on chain is the one recomputed from the .onnx file")
     offer = stage.client("stranger").operator.offer(registered, operator=stage.signer("operator").address)
     stage.check(offer.active and offer.price_wei == price_wei, "the offer is posted")
-    stage.fact(f"{name}_model_id", registered)
-    stage.fact(f"{name}_price_wei", offer.price_wei)
+    stage.fact(f"{name}_model_id", registered, told_as="model_id")
+    stage.fact(f"{name}_price_wei", offer.price_wei, told_as="price_wei")
 
 
 def prediction(stage: Stage) -> None:
@@ -87,7 +87,7 @@ def prediction(stage: Stage) -> None:
         stage.check(not proposed.final and proposed.status is Status.PROPOSED, "the result is proposed, not final")
         stage.fact("result_id", proposed.result_id)
         _verify(stage, proposed.result_id, handle.request_id)
-        stage.fact("signed_by", proposed.signer)
+        stage.fact("signature", proposed.signature, text=f"verified: by {proposed.signer}")
         stage.fact("bond_wei", stage.client("stranger").operator.account(proposed.operator).locked_wei)
         stage.say(f"The challenge window of {WINDOW_S} s passes without an objection; the watcher finalizes:")
         stage.oracle.fulfil()
@@ -99,7 +99,7 @@ def prediction(stage: Stage) -> None:
             math.isclose(value, float(row.outputs["progression"][0, 0]), abs_tol=1e-3), "scikit-learn says the same"
         )
         stage.fact("progression", round(value, 3))
-        stage.fact("scikit_learn", round(float(row.outputs["progression"][0, 0]), 3))
+        stage.fact("scikit_learn_says", round(float(row.outputs["progression"][0, 0]), 3))
         stage.fact("truth_one_year_later", row.target)
         earned = stage.client("operator").operator.account().earned_wei
         stage.check(earned == MODELS["diabetes_progression"], "the operator has earned its price")

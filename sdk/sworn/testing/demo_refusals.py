@@ -19,7 +19,7 @@ def bad_input(stage: Stage) -> None:
     with stage.chapter("Bad input: a signed refusal", summary):
         pool = stage.required_pool()
         features = example_rows("breast_cancer_risk")[0].inputs["features"][:, :-1]
-        loan_id, handle = apply_for_loan(stage, "clerk", pool, features)
+        loan_id, handle = apply_for_loan(stage, "borrower 3", pool, features)
         stage.fact("request_id", handle.request_id)
         stage.fact("features_given", int(features.size))
         stage.oracle.answer()
@@ -37,7 +37,7 @@ def bad_input(stage: Stage) -> None:
             raise StoryBroken("a failed request gave a result")
         status = stage.view(CONTRACT, pool, "loans", loan_id)[1]
         stage.check(status == DECLINED, "the pool's callback has closed the application")
-        _refund(stage, "clerk", FEE_WEI)
+        _refund(stage, "borrower 3", FEE_WEI)
 
 
 def silence(stage: Stage) -> None:

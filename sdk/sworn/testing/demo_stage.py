@@ -23,7 +23,16 @@ __all__ = ["ETHER", "Chapter", "Narrator", "Stage", "StoryBroken"]
 
 #: Roles by the index of their key.
 ROLES: Final = (
-    "deployer", "operator", "signer", "requester", "lender", "borrower", "gambler", "stranger", "clerk", "watcher",
+    "deployer",
+    "operator",
+    "signer",
+    "requester",
+    "lender",
+    "borrower",
+    "borrower 2",
+    "stranger",
+    "borrower 3",
+    "watcher",
 )
 
 
@@ -44,6 +53,10 @@ class Narrator(Protocol):
 
     def fact(self, name: str, value: Any) -> None:
         """Something that has just been read from the chain, or computed; amounts have names that end in ``_wei``."""
+        ...
+
+    def done(self, seconds: float) -> None:
+        """The chapter ends."""
         ...
 
     def transaction(self, entry: Entry, *, role: str) -> None:
@@ -77,9 +90,7 @@ class Chapter:
 class Stage:
     """The chain with its people; every method that sends tells of it."""
 
-    def __init__(
-        self, chain: LocalChain, narrator: Narrator, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, chain: LocalChain, narrator: Narrator, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.chain = chain
         self.narrator = narrator
         self.ledger = LedgerGateway(chain.gateway)
@@ -131,6 +142,7 @@ class Stage:
         yield
         self.tell()
         self.chapters[-1].seconds = round(self._clock() - begun, 3)
+        self.narrator.done(self.chapters[-1].seconds)
 
     def say(self, text: str) -> None:
         """Tells of what has been sent so far, then says a sentence."""
@@ -153,11 +165,11 @@ class Stage:
             )
             self.narrator.transaction(entry, role=self.role(entry.sender))
 
-    def fact(self, name: str, value: Any) -> None:
-        """Something that was read or computed; part of the summary."""
+    def fact(self, name: str, value: Any, *, told_as: str | None = None, text: str | None = None) -> None:
+        """Something that was read or computed; part of the summary. Told under another name or in other words."""
         self.tell()
         self.chapters[-1].facts[name] = value
-        self.narrator.fact(name, value)
+        self.narrator.fact(told_as or name, value if text is None else text)
 
     def check(self, holds: bool, claim: str) -> None:
         """Raises `StoryBroken` unless the claim holds."""

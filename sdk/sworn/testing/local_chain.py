@@ -13,13 +13,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any, Final, Protocol
-
-from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sworn.chain.gateway import AsyncGateway, Gateway
-from sworn.chain.signer import LocalSigner
 from sworn.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sworn.chain.signer import LocalSigner
 
 #: Warning: everybody knows these keys. Twelve words that every Ethereum tool uses for its test accounts.
 MNEMONIC: Final = "test test test test test test test test test test test junk"
@@ -80,6 +80,10 @@ class LocalChain(Protocol):
 
 def well_known_signers(count: int = ACCOUNTS) -> tuple[LocalSigner, ...]:
     """The first keys of `MNEMONIC`."""
+    from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+
+    from sworn.chain.signer import LocalSigner
+
     seed = seed_from_mnemonic(MNEMONIC, "")
     return tuple(LocalSigner.from_key(key_from_seed(seed, f"{_KEY_PATH}/{index}")) for index in range(count))
 

@@ -188,4 +188,3 @@ class LocalOracle:
     def close(self) -> None:
         """Ends the watcher; the chain stays. Idempotent."""
         self.watcher.close()
-

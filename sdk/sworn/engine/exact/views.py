@@ -1,0 +1,191 @@
+"""Affine operands as numpy views: no copy where none is needed, and padding made real where windows are clipped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from sworn.model.program import Operand, Reduction, Space
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The tensors of a run, each flat and contiguous."""
+
+    values: list[Array | None]
+    weights: tuple[Array, ...]
+
+    def read(self, operand: Operand) -> Array:
+        """The whole tensor that an operand reads from, flat."""
+        if operand.space is Space.WEIGHT:
+            return self.weights[operand.tensor]
+        array = self.values[operand.tensor]
+        assert array is not None, "INVARIANT: a value is freed only after its last reader"  # noqa: S101
+        return array
+
+
+def view(flat: Array, *, offset: int, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """A strided view in elements; numpy refuses one that leaves the buffer."""
+    size = flat.itemsize
+    return np.ndarray(tuple(shape), flat.dtype, flat, offset * size, tuple(stride * size for stride in strides))
+
+
+def operand_view(memory: Memory, operand: Operand, axes: Sequence[int]) -> Array:
+    """An operand's elements in the shape of a step's axes."""
+    return view(memory.read(operand), offset=operand.offset, shape=axes, strides=operand.strides)
+
+
+def merges(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether dimensions can be seen as one with a single stride."""
+    kept = [(size, stride) for size, stride in zip(shape, strides, strict=True) if size != 1]
+    return all(outer == inner * size for (_, outer), (size, inner) in zip(kept, kept[1:], strict=False))
+
+
+def select(items: Sequence[int], numbers: Sequence[int]) -> tuple[int, ...]:
+    """The items at some positions."""
+    return tuple(items[number] for number in numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dimension:
+    """One dimension of a padded copy: ``count`` elements from the source, ``before`` filled ones in front of them."""
+
+    stride: int
+    count: int
+    before: int = 0
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """A source and where each output and term finds its element in the buffer that `load` makes of it."""
+
+    offset: int
+    axis_strides: tuple[int, ...]
+    reduction_strides: tuple[int, ...]
+    #: Where windows are clipped: how the padded copy is made.
+    dimensions: tuple[_Dimension, ...] = ()
+    source_offset: int = 0
+
+    def load(self, flat: Array, dtype: DTypeLike, *, zero: int = 0, fill: float = 0) -> Array:
+        """The buffer, flat, as ``dtype``: source minus ``zero``, with ``fill`` where terms do not count."""
+        if not self.dimensions:
+            converted = flat.astype(dtype, copy=False)
+            return converted - np.asarray(zero, dtype=dtype) if zero else converted
+        buffer = np.full([dimension.size for dimension in self.dimensions], fill, dtype=dtype)
+        shape = [dimension.count for dimension in self.dimensions]
+        if math.prod(shape):
+            strides = [dimension.stride for dimension in self.dimensions]
+            target = buffer[tuple(slice(d.before, d.before + d.count) for d in self.dimensions)]
+            target[...] = view(flat, offset=self.source_offset, shape=shape, strides=strides)
+            if zero:
+                target -= np.asarray(zero, dtype=dtype)
+        return buffer.reshape(-1)
+
+
+def plan_windows(
+    operand: Operand, axes: Sequence[int], reductions: Sequence[Reduction], *, strides: Sequence[int]
+) -> Windows | None:
+    """The windows of an operand that moves by ``strides[j]`` along ``reductions[j]``; None where they are irregular.
+
+    Regular are at most one clip per axis, each moving the source by the same stride along axis and reduction.
+    """
+    clipped = {r.clip.axis: j for j, r in enumerate(reductions) if r.clip is not None}
+    if not clipped:
+        return Windows(offset=operand.offset, axis_strides=operand.strides, reduction_strides=tuple(strides))
+    if len(clipped) < sum(reduction.clip is not None for reduction in reductions):
+        return None
+    free = [k for k, size in enumerate(axes) if k not in clipped and size > 1 and operand.strides[k]]
+    still = [j for j, r in enumerate(reductions) if r.clip is None and r.extent > 1 and strides[j]]
+    entries = [(_Dimension(stride=operand.strides[k], count=axes[k], size=axes[k]), ((0, k, 1),)) for k in free]
+    entries += [
+        (_Dimension(stride=strides[j], count=reductions[j].extent, size=reductions[j].extent), ((1, j, 1),))
+        for j in still
+    ]
+    offset = operand.offset
+    for axis, j in clipped.items():
+        entry = _clipped_dimension(operand.strides[axis], strides[j], reductions[j], positions=axes[axis])
+        if entry is None:
+            return None
+        dimension, skipped, step = entry
+        offset += skipped
+        entries.append((dimension, ((0, axis, step), (1, j, _dilation(reductions[j])))))
+    entries.sort(key=lambda item: -abs(item[0].stride))
+    return _place(entries, offset, axes=len(axes), reductions=len(reductions))
+
+
+def _dilation(reduction: Reduction) -> int:
+    return 0 if reduction.clip is None else reduction.clip.dilation
+
+
+def _clipped_dimension(
+    axis_stride: int, reduction_stride: int, reduction: Reduction, *, positions: int
+) -> tuple[_Dimension, int, int] | None:
+    """The padded dimension, the source elements skipped before it, and its step per position."""
+    clip = reduction.clip
+    if clip is None or clip.dilation < 0 or clip.step < 0:
+        return None
+    unit = reduction_stride // clip.dilation
+    if reduction.extent == 1:
+        unit = axis_stride // clip.step if clip.step else reduction_stride
+    if not unit or (reduction.extent > 1 and unit * clip.dilation != reduction_stride):
+        return None
+    if positions > 1 and unit * clip.step != axis_stride:
+        return None
+    size = (positions - 1) * clip.step + (reduction.extent - 1) * clip.dilation + 1
+    first, last = max(clip.origin, 0), min(clip.origin + size, clip.extent)
+    count = max(last - first, 0)
+    dimension = _Dimension(stride=unit, count=count, before=first - clip.origin if count else 0, size=size)
+    return dimension, unit * (first - clip.origin), clip.step
+
+
+def _place(
+    entries: Sequence[tuple[_Dimension, tuple[tuple[int, int, int], ...]]], offset: int, *, axes: int, reductions: int
+) -> Windows:
+    places = [[0] * axes, [0] * reductions]
+    stride = 1
+    for dimension, roles in reversed(entries):
+        for kind, number, multiple in roles:
+            places[kind][number] = stride * multiple
+        stride *= dimension.size
+    return Windows(
+        offset=0,
+        axis_strides=tuple(places[0]),
+        reduction_strides=tuple(places[1]),
+        dimensions=tuple(dimension for dimension, _ in entries),
+        source_offset=offset,
+    )
+
+
+def window_counts(axes: Sequence[int], reductions: Sequence[Reduction]) -> dict[int, Array]:
+    """How many r count along each clipped axis, as a product over its reductions, by axis; int64 [positions]."""
+    counts: dict[int, Array] = {}
+    for reduction in reductions:
+        if reduction.clip is not None:
+            inside = counted(reduction, axes[reduction.clip.axis]).sum(axis=1)
+            counts[reduction.clip.axis] = counts.get(reduction.clip.axis, 1) * inside
+    return counts
+
+
+def counted(reduction: Reduction, positions: int) -> Array:
+    """Whether r counts at each position of the clip's axis, [positions, extent]."""
+    clip = reduction.clip
+    if clip is None:
+        return np.ones((positions, reduction.extent), dtype=np.bool_)
+    o, r = np.arange(positions)[:, None], np.arange(reduction.extent)[None, :]
+    x = o * clip.step + r * clip.dilation + clip.origin
+    return (x >= 0) & (x < clip.extent)
+
+
+def effective(axes: Sequence[int], reductions: Sequence[Reduction]) -> tuple[Reduction, ...]:
+    """The reductions without clips that never exclude anything."""
+    return tuple(
+        replace(r, clip=None) if r.clip is not None and counted(r, axes[r.clip.axis]).all() else r for r in reductions
+    )

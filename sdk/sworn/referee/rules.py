@@ -1,0 +1,204 @@
+"""The rules of a program, one referee each: the bits that an element of a step must have.
+
+The definitions are in `docs/arithmetic.md`.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from sworn.errors import ConfigurationError, IndexOutOfRange, ModelMalformed
+from sworn.model.program import (
+    Contract,
+    Copy,
+    Extremum,
+    Function,
+    Lookup,
+    Piece,
+    Pointwise,
+    Program,
+    Rank,
+    Space,
+    Step,
+    TensorType,
+    Tree,
+)
+from sworn.referee import functions, integers
+from sworn.referee.contraction import contract
+from sworn.referee.elements import Element, Read, TypeOf
+from sworn.types import DType
+
+#: int32 per inner node: feature, mode, threshold bits, first leaf, first leaf of the false side, end of leaves.
+NODE_WORDS = 6
+#: int32 per tree: its first node, and how many.
+ROOT_WORDS = 2
+
+
+def element(program: Program, step_number: int, index: int, read: Read) -> int:
+    """The bits of the element at a flat index that a step must have written.
+
+    ``read(space, tensor, flat index)`` gives the bits of an element, right-aligned. Raises `RunNotFinite`,
+    `DivisionByZero`, `CastOutOfRange` or `IndexOutOfRange` where the element has no value, `ModelMalformed` for a step
+    that contradicts itself, `ConfigurationError` for a step or an element that does not exist.
+    """
+    if not 0 <= step_number < len(program.steps):
+        raise ConfigurationError(f"step {step_number} of {len(program.steps)} does not exist")
+
+    def type_of(space: Space, tensor: int) -> TensorType:
+        return program.value(tensor) if space is Space.VALUE else program.weights[tensor]
+
+    return step_element(program.steps[step_number], type_of, index, read)
+
+
+def step_element(step: Step, type_of: TypeOf, index: int, read: Read) -> int:
+    """As `element`, for a step that is known apart from its program. Only sizes of operands count, not shapes."""
+    if not 0 <= index < step.output.elements or prod(step.axes) != step.output.elements:
+        raise ConfigurationError(f"element {index} of {step.output.elements} does not exist over axes {step.axes}")
+    place = Element(step=step, index=_unravel(index, step.axes), type_of=type_of, read=read)
+    match step.body:
+        case Copy() as body:
+            return _copy(place, body)
+        case Contract() as body:
+            return contract(place, body)
+        case Pointwise() as body:
+            return _pointwise(place, body)
+        case Lookup() as body:
+            return _lookup(place, body)
+        case Extremum() as body:
+            return _extremum(place, body)
+        case Rank() as body:
+            return _rank(place, body)
+        case Tree() as body:
+            return _tree(place, body)
+
+
+def _unravel(index: int, extents: tuple[int, ...]) -> tuple[int, ...]:
+    """The coordinates of a flat row-major index."""
+    coordinates = []
+    for extent in reversed(extents):
+        index, coordinate = divmod(index, extent)
+        coordinates.append(coordinate)
+    return tuple(reversed(coordinates))
+
+
+def _copy(place: Element, body: Copy) -> int:
+    output = place.step.output.dtype
+    for piece in body.pieces:
+        inner = _inside(place.index, piece)
+        if inner is None:
+            continue
+        source = piece.source
+        if place.dtype(source) is not output:
+            raise ModelMalformed(f"a copy turns {place.dtype(source).name} into {output.name}")
+        (bits,) = place.gather(source.space, source.tensor, [place.base(source, inner)])
+        return functions.canonical(bits, output)
+    return functions.canonical(body.fill, output)
+
+
+def _inside(index: tuple[int, ...], piece: Piece) -> tuple[int, ...] | None:
+    """The index within a piece's box; None outside of it."""
+    inner = []
+    for coordinate, start, stop, every in zip(index, piece.starts, piece.stops, piece.every, strict=True):
+        if not start <= coordinate < stop or (coordinate - start) % every:
+            return None
+        inner.append((coordinate - start) // every)
+    return tuple(inner)
+
+
+def _pointwise(place: Element, body: Pointwise) -> int:
+    return functions.apply(
+        functions.Call(
+            function=body.function,
+            operands=tuple(place.bits(operand) for operand in body.operands),
+            dtypes=tuple(place.dtype(operand) for operand in body.operands),
+            output=place.step.output.dtype,
+            alpha=body.alpha,
+            beta=body.beta,
+        )
+    )
+
+
+def _lookup(place: Element, body: Lookup) -> int:
+    if place.dtype(body.source) is not place.step.output.dtype:
+        raise ModelMalformed("a lookup changes the element type")
+    size = prod(body.extents)
+    given = integers.decode(place.bits(body.index), place.dtype(body.index))
+    number = given + size if given < 0 else given
+    if not 0 <= number < size:
+        raise IndexOutOfRange(f"index {given} points outside of {size} elements")
+    displacement = sum(map(int.__mul__, body.strides, _unravel(number, body.extents)))
+    return functions.canonical(place.bits(body.source, displacement), place.step.output.dtype)
+
+
+def _extremum(place: Element, body: Extremum) -> int:
+    _require_output(place, DType.INT64)
+    terms = place.window(body.reductions)
+    if not terms:
+        raise ModelMalformed("no element counts in a window")
+    source, dtype = body.source, place.dtype(body.source)
+    base = place.base(source)
+    row = place.gather(source.space, source.tensor, [base + term[1] for term in terms])
+    keys = [functions.order_key(bits, dtype) for bits in row]
+    # `index` finds the first.
+    return terms[keys.index(max(keys) if body.largest else min(keys))][0]
+
+
+def _rank(place: Element, body: Rank) -> int:
+    _require_output(place, DType.INT64)
+    source, dtype = body.source, place.dtype(body.source)
+    base = place.base(source)
+    row = place.gather(source.space, source.tensor, [base + j * body.stride for j in range(body.extent)])
+    keys = [functions.order_key(bits, dtype) for bits in row]
+    position = place.index[body.axis]
+    if position >= body.extent:
+        raise ModelMalformed(f"position {position} of a row of {body.extent}")
+    # Sorting is stable: earlier elements stay first among equals, in either direction.
+    return sorted(range(body.extent), key=[-key for key in keys].__getitem__ if body.largest else keys.__getitem__)[
+        position
+    ]
+
+
+def _tree(place: Element, body: Tree) -> int:
+    _require_output(place, DType.INT32)
+    tree = place.index[body.tree_axis]
+    node, count = _words(place, body.roots, tree, ROOT_WORDS)
+    if place.dtype(body.features) is not DType.FLOAT32:
+        raise ModelMalformed("a tree's features are not float32")
+    if count == 0:
+        return 0
+    while True:
+        feature, mode, threshold, first, middle, end = _words(place, body.nodes, node, NODE_WORDS)
+        if feature < 0 or not first < middle < end:
+            raise ModelMalformed(f"node {node} of tree {tree} contradicts itself")
+        value = functions.order_key(place.bits(body.features, feature * body.feature_stride), DType.FLOAT32)
+        bound = functions.order_key(integers.wrap(threshold, DType.INT32), DType.FLOAT32)
+        # A side of n leaves has n − 1 inner nodes, and they follow in preorder: first the true side's.
+        if _holds(mode, value, bound):
+            if middle == first + 1:
+                return first
+            node += 1
+        else:
+            if end == middle + 1:
+                return middle
+            node += middle - first
+
+
+def _holds(mode: int, value: int, bound: int) -> bool:
+    if mode == Function.NOT:
+        return value != bound
+    if mode not in set(Function):
+        raise ModelMalformed(f"{mode} is no comparison")
+    return functions.compare(Function(mode), value, bound)
+
+
+def _words(place: Element, weight: int, row: int, words: int) -> list[int]:
+    """A row of an int32 weight tensor."""
+    if place.type_of(Space.WEIGHT, weight).dtype is not DType.INT32:
+        raise ModelMalformed("a tree's tables are not int32")
+    bits = place.gather(Space.WEIGHT, weight, range(row * words, row * words + words))
+    return [integers.decode(word, DType.INT32) for word in bits]
+
+
+def _require_output(place: Element, dtype: DType) -> None:
+    if place.step.output.dtype is not dtype:
+        raise ModelMalformed(f"the output is {place.step.output.dtype.name}, not {dtype.name}")
