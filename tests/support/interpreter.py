@@ -116,7 +116,7 @@ class _Run:
             terms = terms * (self._window(body.right, right, counts).astype(wide) - body.right_zero)
         if wide is np.float64 and not np.isfinite(terms).all():
             raise RunNotFinite("an operand of a contraction is infinite")
-        total = np.where(counts, terms, 0).sum(axis=1)
+        total: Array = np.where(counts, terms, 0).sum(axis=1)
         if body.bias is not None:
             total = total + self._read(body.bias, self._flat(body.bias))
         if wide is np.int64:

@@ -5,10 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from tests.support.exact_reals import float_value, nearest_float
 
 from sworn.errors import ModelMalformed, RunNotFinite
 from sworn.referee import floats
-from tests.support.exact_reals import float_value, nearest_float
 
 EDGES = (0, 1, 2, 0x7FFFFF, 0x800000, 0x800001, 0x3F7FFFFF, 0x3F800000, 0x3F800001, 0x7F7FFFFE, 0x7F7FFFFF)
 

@@ -7,11 +7,6 @@ from typing import Any
 
 import mpmath
 import pytest
-
-from sworn.errors import ModelMalformed, RunNotFinite
-from sworn.model.program import Function
-from sworn.referee import floats, series, unary
-from sworn.referee.unary import round_function
 from tests.support.exact_reals import (
     INFINITY,
     NEGATIVE_INFINITY,
@@ -22,6 +17,11 @@ from tests.support.exact_reals import (
     nearest_float,
     nearest_float_of_real,
 )
+
+from sworn.errors import ModelMalformed, RunNotFinite
+from sworn.model.program import Function
+from sworn.referee import floats, series, unary
+from sworn.referee.unary import round_function
 
 #: Enough for cos of 2**127 and for 1 + 2**-150.
 BITS = 450

@@ -54,6 +54,8 @@ _UNARY = MappingProxyType(
         "Cos": Function.COS,
     }
 )
+#: Attributes of casts to types that are refused.
+_FLOAT8_ONLY = ("saturate", "round_mode")
 _FLOAT_ONLY = frozenset(_UNARY) - {"Neg", "Abs", "Sign"}
 
 
@@ -161,7 +163,7 @@ def where(call: Call) -> Value:
     return pointwise(call.build, Function.WHERE, condition, chosen, other, dtype=chosen.dtype)
 
 
-@lowers("Cast", 6, 9, 13, 19, 21, 23, 24, 25, 28)
+@lowers("Cast", 6, 9, 13, 19, 21, 23, 24, 25, 28, ignored=_FLOAT8_ONLY)
 def cast(call: Call) -> Value:
     """Another element type."""
     value = call.value(0)
@@ -172,7 +174,7 @@ def cast(call: Call) -> Value:
     return value if dtype is value.dtype else pointwise(call.build, Function.CAST, value, dtype=dtype)
 
 
-@lowers("CastLike", 15, 19, 21, 23, 24, 25)
+@lowers("CastLike", 15, 19, 21, 23, 24, 25, ignored=_FLOAT8_ONLY)
 def cast_like(call: Call) -> Value:
     """The element type of another value."""
     value, like = call.present()

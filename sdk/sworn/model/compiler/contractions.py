@@ -10,7 +10,7 @@ from sworn.model.compiler.operators import Call, lowers
 from sworn.model.compiler.steps import Sum, contract, pointwise
 from sworn.model.compiler.values import Axes, Value, broadcast, expanded, transposed
 from sworn.model.compiler.windows import window_of
-from sworn.model.program import Function, Reduction
+from sworn.model.program import Function, Operand, Reduction
 from sworn.types import DType
 
 
@@ -127,6 +127,13 @@ def conv(call: Call) -> Value:
     return convolution(call, value, weight, bias)
 
 
+def channel_bias(bias: Value | None, *, spatial: int, outer: int) -> Operand | None:
+    """One number per channel, over the axes (batch, …, group, channel of the group)."""
+    if bias is None:
+        return None
+    return bias.operand((*(0,) * (1 + spatial), outer * bias.strides[0], bias.strides[0]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Groups:
     count: int
@@ -161,7 +168,7 @@ def convolution(
         axes=(batch, *window.output, groups.count, groups.outer),
         left=left,
         right=right,
-        bias=bias and bias.operand((*(0,) * (1 + spatial), groups.outer * bias.strides[0], bias.strides[0])),
+        bias=channel_bias(bias, spatial=spatial, outer=groups.outer),
         reductions=(
             *window.reductions(value.strides[2:], weight.strides[2:], first_axis=1),
             Reduction(extent=groups.inner, left_stride=value.strides[1], right_stride=weight.strides[1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sworn.model.compiler.arithmetic import require_float
+from sworn.model.compiler.contractions import channel_bias
 from sworn.model.compiler.operators import Call, lowers
 from sworn.model.compiler.padding import spaced
 from sworn.model.compiler.steps import Sum, contract
@@ -58,8 +59,9 @@ def _cuts(call: Call, size: Axes, strides: Axes, full: Axes) -> tuple[Axes, Axes
     if len(wanted) != rank or len(extra) != rank or min(wanted) < 1:
         raise call.refused(f"output_shape {wanted} does not fit {rank} spatial dimensions")
     totals = [f + e - w for f, e, w in zip(full, extra, wanted, strict=True)]
-    if min(totals) < 0:
-        raise call.refused(f"output_shape {wanted} is larger than the full result {full}")
+    # What is missing to a larger result is put behind it.
+    extra = tuple(e - min(0, t) for e, t in zip(extra, totals, strict=True))
+    totals = [max(0, t) for t in totals]
     small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
     # SAME_UPPER puts the odd one at the end; without a mode ONNX puts it there too only when asked.
     before, after = (small, large) if mode == "SAME_UPPER" else (large, small)
@@ -91,7 +93,7 @@ def _convolved(call: Call, wide: Value, weight: Value, bias: Value | None, *, gr
         axes=(wide.shape[0], *output, groups, outer),
         left=wide.operand((*wide.strides[: 1 + spatial], inner * wide.strides[-1], 0)),
         right=split.operand((*none, split.strides[0], split.strides[2])),
-        bias=bias and bias.operand((*none, outer * bias.strides[0], bias.strides[0])),
+        bias=channel_bias(bias, spatial=spatial, outer=outer),
         reductions=(
             *reductions,
             Reduction(extent=inner, left_stride=wide.strides[-1], right_stride=split.strides[1]),

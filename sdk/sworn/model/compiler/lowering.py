@@ -85,6 +85,9 @@ class _Values:
         self._build.label = node.label
         call = Call(node=node, values=inputs, build=self._build, readers=self._readers, earlier=self._calls)
         result = lowering(call)
+        unread = sorted(set(node.attributes) - call.asked - lowering.ignored)
+        if unread:
+            raise call.refused(f"attribute {unread[0]} is not supported")
         results = result if isinstance(result, tuple) else (result,)
         for position, name in enumerate(node.outputs):
             if name:

@@ -203,7 +203,7 @@ def _by_channel(call: Call, value: Value, scale: Value, shift: Value) -> Value:
 
 @lowers("LRN", 1, 13)
 def local_response(call: Call) -> Value:
-    """Gives x / (bias + α · mean)^β, the mean being that of the squares in a window of ``size`` channels, zeros included."""
+    """Gives x / (bias + α · m)^β, m being the mean of the squares in a window of ``size`` channels, zeros included."""
     build, value, size = call.build, call.value(0), call.integer("size")
     require_float(call, value)
     if value.rank < 2 or size < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Call:
     readers: Mapping[str, int]
     #: Calls by the names of their outputs.
     earlier: Mapping[str, Call]
+    #: Names of the attributes that the lowering has asked for; it must ask for all that the node gives.
+    asked: set[str] = field(default_factory=set)
 
     @property
     def operator(self) -> str:
@@ -87,6 +89,7 @@ class Call:
 
     def has(self, name: str) -> bool:
         """Whether an attribute is given."""
+        self.asked.add(name)
         return name in self.node.attributes
 
     def integer(self, name: str, default: int | None = None) -> int:
@@ -143,6 +146,7 @@ class Call:
         return result
 
     def _attribute(self, name: str, default: Any) -> Any:
+        self.asked.add(name)
         value = self.node.attributes.get(name, default)
         if value is None:
             raise self.refused(f"attribute {name} is missing")
@@ -164,22 +168,28 @@ class Lowering:
 
     function: Function
     serves: tuple[tuple[str, str, int], ...]
+    #: Attributes that change nothing here.
+    ignored: frozenset[str] = frozenset()
 
     def __call__(self, call: Call) -> Result:
         return self.function(call)
 
 
-def lowers(name: str, *versions: int, domain: str = "") -> Callable[[Function | Lowering], Lowering]:
+def lowers(
+    name: str, *versions: int, domain: str = "", ignored: tuple[str, ...] = ()
+) -> Callable[[Function | Lowering], Lowering]:
     """Marks a function as the lowering of an operator in the given versions; may be stacked.
 
     A version is the operator set in which the operator was last changed. All versions up to the newest must be listed
-    one by one: a version that nobody has read is refused.
+    one by one: a version that nobody has read is refused. So is a node with an attribute that the lowering does not ask
+    for, unless it is named in ``ignored``.
     """
     new = tuple((domain, name, version) for version in versions)
 
     def mark(function: Function | Lowering) -> Lowering:
         if isinstance(function, Lowering):
-            return Lowering(function=function.function, serves=(*new, *function.serves))
-        return Lowering(function=function, serves=new)
+            serves, skipped = (*new, *function.serves), function.ignored | set(ignored)
+            return Lowering(function=function.function, serves=serves, ignored=skipped)
+        return Lowering(function=function, serves=new, ignored=frozenset(ignored))
 
     return mark

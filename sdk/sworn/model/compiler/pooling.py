@@ -45,7 +45,7 @@ def average_pool(call: Call) -> Value:
     return _channels_second(contract(call.build, given))
 
 
-@lowers("MaxPool", 1, 8, 10, 11, 12, 22)
+@lowers("MaxPool", 1, 8, 10, 11, 12, 22, ignored=("storage_order",))
 def max_pool(call: Call) -> tuple[Value | None, ...]:
     """Greatest element of each window; padding never counts. Positions are not given."""
     value = call.value(0)

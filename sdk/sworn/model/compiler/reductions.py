@@ -102,7 +102,7 @@ def arg_extreme(call: Call) -> Value:
     return pointwise(build, Function.SUB, build.scalar(size - 1, dtype=DType.INT64), result) if last else result
 
 
-@lowers("TopK", 10, 11, 24)
+@lowers("TopK", 10, 11, 24, ignored=("sorted",))
 def top_k(call: Call) -> tuple[Value, Value]:
     """The k greatest or least elements in order, and their positions; among equals the earlier first."""
     build, value = call.build, call.value(0)

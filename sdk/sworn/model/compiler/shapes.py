@@ -20,7 +20,7 @@ def identity(call: Call) -> Value:
     return call.value(0)
 
 
-@lowers("Dropout", 7, 10, 12, 13, 22)
+@lowers("Dropout", 7, 10, 12, 13, 22, ignored=("ratio", "seed"))
 def dropout(call: Call) -> tuple[Value | None, ...]:
     """Outside training nothing is dropped."""
     training = call.array(2, "training_mode")
@@ -237,7 +237,8 @@ def depth_and_space(call: Call) -> Value:
         if height % block or width % block:
             raise call.refused(f"blocks of {block} do not fit shape {value.shape}")
         parts = build.reshaped(value, (batch, channels, height // block, block, width // block, block))
-        moved = transposed(parts, (0, 3, 5, 1, 2, 4))
+        order = (0, 3, 5, 1, 2, 4) if call.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+        moved = transposed(parts, order)
         return build.reshaped(moved, (batch, channels * block * block, height // block, width // block))
     if channels % (block * block):
         raise call.refused(f"blocks of {block} do not fit shape {value.shape}")
