@@ -73,16 +73,18 @@ class _Run:
                 raise RunFailed("trees are not interpreted here")
 
     def _flat(self, operand: Operand) -> Array:
-        return operand.offset + np.tensordot(np.array(operand.strides, np.int64), self.indices, 1)
+        moves: Array = np.tensordot(np.array(operand.strides, np.int64), self.indices, 1)
+        flat: Array = operand.offset + moves
+        return flat
 
     def _read(self, operand: Operand, flat: Array) -> Array:
-        tensor = self.spaces[operand.space][operand.tensor].reshape(-1)
+        tensor: Array = self.spaces[operand.space][operand.tensor].reshape(-1)
         assert flat.size == 0 or (flat.min() >= 0 and flat.max() < tensor.size), "an operand leaves its tensor"
         return tensor[flat]
 
     def _copy(self, body: Copy) -> Array:
         dtype = self.step.output.dtype.numpy
-        result = np.full(self.indices.shape[1], np.array(body.fill, f"u{dtype.itemsize}").view(dtype))
+        result: Array = np.full(self.indices.shape[1], np.array(body.fill, f"u{dtype.itemsize}").view(dtype))
         for piece in reversed(body.pieces):
             begin, every = np.array(piece.starts)[:, None], np.array(piece.every)[:, None]
             shifted = self.indices - begin
@@ -110,8 +112,8 @@ class _Run:
     def _contract(self, body: Contract) -> Array:
         left, right, counts = self._terms(body.reductions)
         assert counts.shape[1] <= 8192
-        wide = np.float64 if self.step.output.dtype.numpy.kind == "f" else np.int64
-        terms = self._window(body.left, left, counts).astype(wide) - body.left_zero
+        wide: type[Any] = np.float64 if self.step.output.dtype.numpy.kind == "f" else np.int64
+        terms: Array = self._window(body.left, left, counts).astype(wide) - body.left_zero
         if body.right is not None:
             terms = terms * (self._window(body.right, right, counts).astype(wide) - body.right_zero)
         if wide is np.float64 and not np.isfinite(terms).all():
@@ -121,9 +123,9 @@ class _Run:
             total = total + self._read(body.bias, self._flat(body.bias))
         if wide is np.int64:
             return total
-        total = (total / (body.divisor or counts.sum(axis=1))).astype(np.float32)
+        rounded = (total / (body.divisor or counts.sum(axis=1))).astype(np.float32)
         lower = -np.inf if body.lower is None else body.lower
-        return np.clip(total, lower, np.inf if body.upper is None else body.upper)
+        return np.clip(rounded, lower, np.inf if body.upper is None else body.upper)
 
     def _window(self, operand: Operand, moves: Array, counts: Array) -> Array:
         flat = np.where(counts, self._flat(operand)[:, None] + moves, 0)
@@ -146,15 +148,17 @@ class _Run:
         rows = rows.astype(np.float64 if rows.dtype.kind == "f" else object)
         worst = -np.inf if body.largest else np.inf
         rows = np.where(counts, rows, worst)
-        best = rows.max(axis=1) if body.largest else rows.min(axis=1)
-        return ((rows == best[:, None]) & counts).argmax(axis=1)
+        best: Array = rows.max(axis=1) if body.largest else rows.min(axis=1)
+        places: Array = ((rows == best[:, None]) & counts).argmax(axis=1)
+        return places
 
     def _rank(self, body: Rank) -> Array:
         moves = np.arange(body.extent) * body.stride
         rows = self._read(body.source, self._flat(body.source)[:, None] + moves)
         keys = -rows.astype(np.float64) if body.largest else rows
         order = np.argsort(keys, axis=1, kind="stable")
-        return order[np.arange(len(order)), self.indices[body.axis]]
+        ranked: Array = order[np.arange(len(order)), self.indices[body.axis]]
+        return ranked
 
 
 def _pointwise(body: Pointwise, wide: Sequence[Array], dtype: np.dtype[Any]) -> Array:

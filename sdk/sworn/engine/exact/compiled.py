@@ -164,7 +164,9 @@ def sweep(
                     sizes[i] += abs(product)
             else:
                 for i in range(width):
-                    product = np.float64(left[left_first + i * left_step]) * np.float64(right[right_first + i * right_step])
+                    product = np.float64(left[left_first + i * left_step]) * np.float64(
+                        right[right_first + i * right_step]
+                    )
                     sums[i] += product
                     sizes[i] += abs(product)
         count = np.float64(divisor if divisor else counted)

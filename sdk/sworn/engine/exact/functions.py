@@ -26,7 +26,22 @@ Array = NDArray[Any]
 
 #: Relative error that an approximation may have: 128 units in the last place of a float64.
 BOUND: Final = 2.0**-46
-_TEST_POINTS: Final = (0.0, 2.0**-149, 1e-30, 3e-8, 1e-3, 0.03, 0.3, 0.7, 0.99999994, 1.0, 1.0000001, 1.7, 3.1415927, 5.5)
+_TEST_POINTS: Final = (
+    0.0,
+    2.0**-149,
+    1e-30,
+    3e-8,
+    1e-3,
+    0.03,
+    0.3,
+    0.7,
+    0.99999994,
+    1.0,
+    1.0000001,
+    1.7,
+    3.1415927,
+    5.5,
+)
 _FAR_TEST_POINTS: Final = (17.25, 50.0, 88.7, 103.9, 1234.5, 1e7, 3e9, 2.2e22, 3e38)
 #: erf is 1 in float32 from 3.92 on; its pieces are this wide.
 _ERF_END, _ERF_PIECE, _ERF_DEGREE = 4.0, 1 / 16, 14

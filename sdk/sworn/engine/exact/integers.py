@@ -44,7 +44,9 @@ class _IntegerProduct:
     def __init__(self, layout: Layout, program: Program, body: Contract) -> None:
         self._layout, self._body = layout, body
         right = layout.right
-        assert right is not None and right.operand is not None and layout.left.operand is not None, "INVARIANT: a product"  # noqa: E501, PT018, S101
+        assert right is not None and right.operand is not None and layout.left.operand is not None, (
+            "INVARIANT: a product"
+        )
         self._right, self._right_operand, self._left_operand = right, right.operand, layout.left.operand
         product = _reach(program.type_of(self._left_operand).dtype, layout.left.zero)
         product *= _reach(program.type_of(self._right_operand).dtype, right.zero)

@@ -87,7 +87,10 @@ class Layout:
         windows = [plan_windows(sides[0][0], step.axes, reductions, strides=sides[0][1])]
         for operand, strides, _ in sides[1:]:
             # A term that never counts may point outside; such a matrix has no dense form.
-            moves = [*zip(operand.strides, step.axes, strict=True), *zip(strides, (r.extent for r in plain), strict=True)]
+            moves = [
+                *zip(operand.strides, step.axes, strict=True),
+                *zip(strides, (r.extent for r in plain), strict=True),
+            ]
             inside = box_span(operand.offset, moves).within(program.type_of(operand).elements)
             windows.append(plan_windows(operand, step.axes, plain, strides=strides) if inside else None)
         found = [window for window in windows if window is not None]
@@ -167,7 +170,9 @@ class Layout:
                 stop = min(start + width, sizes[cut])
                 index = (*(slice(i, i + 1) for i in leading), slice(start, stop))
                 rest = (slice(None),) * (len(sizes) - cut - 1)
-                yield Block(index=(*(slice(None),) * len(self.batch), *index, *rest), first=first, rows=inner * (stop - start))
+                yield Block(
+                    index=(*(slice(None),) * len(self.batch), *index, *rest), first=first, rows=inner * (stop - start)
+                )
                 first += inner * (stop - start)
 
     def row_counts(self) -> Array | None:

@@ -143,7 +143,7 @@ def _power(x: Decimal, alpha: Decimal) -> Decimal:
 
 
 def _dyadic_power(value: float, alpha: float) -> Fraction | None:
-    """value ** alpha where it is rational with few bits, and so may be halfway between two floats."""
+    """Value ** alpha where it is rational with few bits, and so may be halfway between two floats."""
     power = Fraction(alpha)
     roots = power.denominator.bit_length() - 1
     if not value or abs(power.numerator) > _MAX_POWER or roots > _MAX_ROOT_BITS or (value < 0 and roots):

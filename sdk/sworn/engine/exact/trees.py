@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sworn.engine.exact.kernels import Kernels
-from sworn.engine.exact.views import Memory, view
+from sworn.engine.exact.views import Memory
 from sworn.errors import ModelMalformed
 from sworn.model.program import Function, Program, Step, Tree
 
@@ -33,7 +33,7 @@ def plan_tree(program: Program, step: Step, body: Tree, *, kernels: Kernels, wei
     nodes, roots = weights[body.nodes].reshape(-1, 6), weights[body.roots].reshape(-1, 2)
     tests, thresholds, children, starts = _compile(nodes, roots)
     axis, axes, source = body.tree_axis, step.axes, body.features
-    _check_features(program, step, body, nodes=nodes, roots=roots)
+    _check_features(program, step, body, nodes)
     rows = tuple(size for k, size in enumerate(axes) if k != axis)
     base = np.array(source.offset, dtype=np.int64)
     for size, stride in zip(axes, source.strides, strict=True):
@@ -95,9 +95,8 @@ def _check_shape(nodes: Array, roots: Array, children: Array) -> None:
         raise ModelMalformed("a node table is no preorder of trees")
 
 
-def _check_features(program: Program, step: Step, body: Tree, *, nodes: Array, roots: Array) -> None:
+def _check_features(program: Program, step: Step, body: Tree, nodes: Array) -> None:
     """Raises unless every feature of every node lies in the tensor, whatever row reads it."""
-    del roots
     if not len(nodes) or not step.output.elements:
         return
     elements = program.type_of(body.features).elements

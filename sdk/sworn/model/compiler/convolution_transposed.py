@@ -22,6 +22,8 @@ def conv_transpose(call: Call) -> Value:
     if weight.shape[0] != value.shape[1] or value.shape[1] % groups:
         raise call.refused(f"{groups} groups do not fit shapes {value.shape} and {weight.shape}")
     kernel, outer = weight.shape[2:], weight.shape[1]
+    if call.has("kernel_shape") and call.integers("kernel_shape") != kernel:
+        raise call.refused(f"kernel_shape {call.integers('kernel_shape')} is not {kernel}")
     if bias is not None and bias.shape != (groups * outer,):
         raise call.refused(f"the bias has shape {bias.shape}, not {(groups * outer,)}")
     strides, dilations = call.integers("strides", (1,) * spatial), call.integers("dilations", (1,) * spatial)
@@ -45,14 +47,14 @@ def conv_transpose(call: Call) -> Value:
 def _cuts(call: Call, size: Axes, strides: Axes, full: Axes) -> tuple[Axes, Axes]:
     """How much of the full result is left out before and after; negative for output padding."""
     rank, mode = len(size), call.text("auto_pad", "NOTSET")
-    extra = call.integers("output_padding", (0,) * rank)
+    extra, pads = call.integers("output_padding", (0,) * rank), call.integers("pads", (0,) * (2 * rank))
     wanted: tuple[int, ...] | None = None
     if call.has("output_shape"):
         wanted = call.integers("output_shape")[-rank:]
     elif mode in ("SAME_UPPER", "SAME_LOWER"):
         wanted = tuple(n * s for n, s in zip(size, strides, strict=True))
     if wanted is None:
-        pads = call.integers("pads", (0,) * (2 * rank)) if mode == "NOTSET" else (0,) * (2 * rank)
+        pads = pads if mode == "NOTSET" else (0,) * (2 * rank)
         if len(pads) != 2 * rank or len(extra) != rank or min(pads + extra, default=0) < 0:
             raise call.refused(f"pads {pads} and output_padding {extra} do not fit {rank} spatial dimensions")
         return pads[:rank], tuple(p - e for p, e in zip(pads[rank:], extra, strict=True))

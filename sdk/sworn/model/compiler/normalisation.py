@@ -27,7 +27,7 @@ class _Statistics:
     mean: Value
 
 
-@lowers("BatchNormalization", 7, 9, 14, 15)
+@lowers("BatchNormalization", 7, 9, 14, 15, ignored=("momentum",))
 def batch_normalization(call: Call) -> tuple[Value | None, ...]:
     """RN(x·s + t) with s = RN(γ/√(var+ε)) and t = RN(β − μ·s), or folded into the Conv or Gemm before it."""
     value, build = call.value(0), call.build

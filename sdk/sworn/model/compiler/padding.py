@@ -11,7 +11,7 @@ from sworn.model.compiler.values import Value, expanded, inverse, sliced, storag
 from sworn.model.program import Copy, Piece
 
 
-@lowers("Pad", 2, 11, 13, 18, 19, 21, 23, 24, 25)
+@lowers("Pad", 2, 11, 13, 18, 19, 21, 23, 24, 25, ignored=("value",))
 def pad(call: Call) -> Value:
     """Padding by a constant, by reflection, by the edge or around; negative padding cuts off."""
     value, mode = call.value(0), call.text("mode", "constant")

@@ -18,8 +18,9 @@ from sworn.types import DType
 def reduced_axes(call: Call, value: Value) -> Axes | None:
     """The axes to reduce, ascending; None where the node asks for the value as it is."""
     given = call.integers("axes") if call.has("axes") else call.integers_at(1, "the axes")
+    as_it_is = call.integer("noop_with_empty_axes", 0)
     if not given:
-        return None if call.integer("noop_with_empty_axes", 0) else tuple(range(value.rank))
+        return None if as_it_is else tuple(range(value.rank))
     return tuple(sorted(call.axes(given, value.rank)))
 
 

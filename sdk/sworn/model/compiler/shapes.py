@@ -66,7 +66,7 @@ def size_of(call: Call) -> Value:
     return call.build.scalar(call.value(0).elements, dtype=DType.INT64)
 
 
-@lowers("Range", 11, 27)
+@lowers("Range", 11, 27, ignored=("stash_type",))
 def arithmetic_range(call: Call) -> Value:
     """Integers from constants."""
     arrays = [call.array(k, "the bounds of Range") for k in range(3)]
@@ -191,6 +191,8 @@ def split(call: Call) -> tuple[Value | None, ...]:
     value, count = call.value(0), len(call.node.outputs)
     axis = call.axis(call.integer("axis", 0), value.rank)
     size = value.shape[axis]
+    if call.integer("num_outputs", count) != count:
+        raise call.refused(f"the node has {count} outputs, not {call.integer('num_outputs')}")
     given = call.integers("split") if call.has("split") else call.integers_at(1, "the sizes of the parts")
     if given is None:
         chunk = -(-size // count)

@@ -112,8 +112,8 @@ def _places(room: int, stride: int, beyond: int, *, ceil: bool) -> int:
 
 def _pads(call: Call, size: Axes, strides: Axes, spans: Axes) -> tuple[Axes, Axes]:
     rank, mode = len(size), call.text("auto_pad", "NOTSET")
+    pads = call.integers("pads", (0,) * (2 * rank))
     if mode == "NOTSET":
-        pads = call.integers("pads", (0,) * (2 * rank))
         if len(pads) != 2 * rank or min(pads, default=0) < 0:
             raise call.refused(f"pads {pads} do not fit {rank} spatial dimensions")
         return pads[:rank], pads[rank:]

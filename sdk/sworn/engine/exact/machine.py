@@ -1,0 +1,58 @@
+"""What the float unit and the BLAS library must be like, and how many threads the library may use."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from sworn.errors import ConfigurationError
+
+#: Terms of the products that are tried: enough for every loop of a BLAS kernel.
+_SIZES = (1, 7, 64, 515)
+
+
+def check_subnormals() -> None:
+    """Raises `ConfigurationError` where this thread flushes subnormal numbers to zero."""
+    least = np.array([2.0**-149, 2.0**-126], dtype=np.float32)
+    if not np.all(least * np.array([1.0, 0.5], dtype=np.float32) > 0):
+        raise ConfigurationError("this process flushes subnormal floats to zero (FTZ or DAZ is set)")
+
+
+def check_products() -> None:
+    """Raises `ConfigurationError` where float64 matrix products are not computed in float64."""
+    for terms in _SIZES:
+        left = np.ones((5, terms))
+        left[:, -1] = 2.0**52
+        right = np.ones((terms, 6))
+        right[-1, :] = 1.0
+        if not np.array_equal(left @ right, np.full((5, 6), 2.0**52 + terms - 1)):
+            raise ConfigurationError("this machine's BLAS library does not multiply float64 matrices in float64")
+
+
+class BlasThreads:
+    """The threads of numpy's BLAS library, where threadpoolctl can reach it; its results do not depend on them."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        try:
+            controller: Any = importlib.import_module("threadpoolctl").ThreadpoolController()
+        except ImportError:
+            self._libraries: tuple[Any, ...] = ()
+        else:
+            self._libraries = tuple(controller.select(user_api="blas").lib_controllers)
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """At most ``threads`` threads inside the block."""
+        before = [library.get_num_threads() for library in self._libraries]
+        for library in self._libraries:
+            library.set_num_threads(self._threads)
+        try:
+            yield
+        finally:
+            for library, threads in zip(self._libraries, before, strict=True):
+                library.set_num_threads(threads)
