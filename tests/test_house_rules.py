@@ -37,6 +37,7 @@ ROWS = MappingProxyType(
         "chain": 2,
         "storage": 2,
         "client": 3,
+        "verification": 3,
         "watcher": 3,
         "cli": 4,
         "testing": 4,

@@ -8,7 +8,9 @@ import {ExampleToken} from "./ExampleToken.sol";
 contract OneBlockTrader {
     uint256 public movedPriceWad;
 
-    function manipulate(VolatilityFeePool pool, ExampleToken tokenIn, ExampleToken tokenOut, uint256 amountIn) external {
+    function manipulate(VolatilityFeePool pool, ExampleToken tokenIn, ExampleToken tokenOut, uint256 amountIn)
+        external
+    {
         tokenIn.mint(address(this), amountIn);
         tokenIn.approve(address(pool), amountIn);
         uint256 bought = pool.swap(tokenIn, amountIn, 0);

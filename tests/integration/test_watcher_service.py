@@ -207,7 +207,7 @@ def test_watcher_bad_input_of_open_request_is_ignored(post: Post) -> None:
         (lambda request: replace(request, window_s=7200), "window"),
         (lambda request: replace(request, callback_gas=200_000), "callback"),
         (lambda request: replace(request, model_id=b"\x01" * 32), "not served"),
-        (lambda request: replace(request, deadline=request.deadline - 3590), "deadline"),
+        (lambda request: replace(request, deadline=request.deadline - 3575), "deadline"),
     ],
 )
 def test_watcher_request_outside_terms_is_ignored_with_reason(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tests.invariants.reference import Ledger, Sworn, require
+
 from sworn.codec.hashing import result_digest
 from sworn.types import ZERO_ADDRESS, ZERO_HASH, Address, Assurance, CallbackKind, Profile, Result, Status
-
-from tests.invariants.reference import Ledger, Sworn, require
 
 MAX_ROUND = 127
 

@@ -7,16 +7,17 @@ from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
-from sworn.codec.trees import payload_root
-from sworn.types import ZERO_ADDRESS, ZERO_HASH, Address, Assurance, ModelId, Request, RequestId, Result
-
 from tests.invariants import court
+from tests.invariants.moves import move
 from tests.invariants.play import Move, Play
 from tests.invariants.reference import Ledger, Sworn
-from tests.invariants.walk import HONEST, OPERATORS, OUTPUT_PICKS, PICKS, SLIPS, Walk, move
+from tests.invariants.walk import HONEST, OPERATORS, OUTPUT_PICKS, PICKS, SLIPS, Walk
 from tests.invariants.world import INPUTS, OUTPUTS
 from tests.support.chain import Statement
 from tests.support.system import ETHER
+
+from sworn.codec.trees import payload_root
+from sworn.types import ZERO_ADDRESS, ZERO_HASH, Address, Assurance, ModelId, Request, RequestId, Result
 
 #: What a statement is about.
 ASKED, OFFCHAIN, NEVER_ASKED = range(3)
@@ -170,6 +171,24 @@ class FullWalk(Walk):
             for subject, pick, output in zip(subjects, picks, outputs, strict=True)
         )
         self._prove((self._sign(*first), self._sign(*second, slip=slip)), swap=swap)
+
+    @move(
+        weight=2,
+        when=lambda self: self._unbonding(),
+        operator=OPERATORS,
+        source=st.integers(0, 1),
+        swap=st.booleans(),
+    )
+    def prove_against_leaver(self, operator: int, source: int, swap: bool) -> None:
+        """Somebody finds two signatures of an operator whose stake is on its way out."""
+        leavers = [
+            index
+            for index, owner in enumerate(self.world.operators)
+            if self.play.ledger.operators[owner.address].unbonding_wei
+        ]
+        operator = operator if operator in leavers else leavers[0]
+        first, second = (self._sign(self._offchain_result(operator, 0, source, output), None) for output in (1, 2))
+        self._prove((first, second), swap=swap)
 
     @move(when=lambda self: self._proven, pick=PICKS, swap=st.booleans())
     def prove_again(self, pick: int, swap: bool) -> None:

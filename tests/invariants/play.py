@@ -8,8 +8,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sworn.types import Address, Answer, Status
-
 from tests.invariants.reading import Focus, expect, focus_on_all, focus_on_changes, read
 from tests.invariants.reference import Ledger, Refused
 from tests.invariants.replay import Replay
@@ -17,6 +15,8 @@ from tests.invariants.world import BURN_ADDRESS, FORCED_WEI, PARAMETERS, Behavio
 from tests.support.accounts import Account
 from tests.support.assertions import reverts
 from tests.support.chain import Contract, Event, TransactionReceipt
+
+from sworn.types import Address, Answer, Status
 
 #: INV-6; from the status on the left only these may follow in one move.
 SUCCESSORS = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sworn.codec.structs import offer_to_abi
-from sworn.types import ZERO_ADDRESS, Address
-
 from tests.invariants.reference import NO_OFFER, Ledger, Operator, State
 from tests.invariants.replay import Replay
 from tests.invariants.world import World
+
+from sworn.codec.structs import offer_to_abi
+from sworn.types import ZERO_ADDRESS, Address
 
 Known = Ledger | Replay
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sworn.codec.structs import offer_from_abi, request_from_abi
-from sworn.types import Address, CallbackKind, Offer, Request, Status
-
 from tests.invariants.reference import Operator, State, Use
 from tests.support.chain import Event
+
+from sworn.codec.structs import offer_from_abi, request_from_abi
+from sworn.types import Address, CallbackKind, Offer, Request, Status
 
 Arguments = Mapping[str, Any]
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-
 from tests.invariants.disputes import FullWalk
 from tests.invariants.play import Play
 from tests.invariants.world import make_world
@@ -44,6 +43,7 @@ def stage() -> Iterator[Play]:
     node.close()
 
 
+@pytest.mark.timeout(900)
 def test_walks_through_protocol_keep_all_invariants(stage: Play) -> None:
     """On random walks the contracts do what the reference predicts, and every invariant holds after every move."""
     run_walks(stage, walks=20, steps=60)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.invariants import court
+from tests.invariants.moves import move
+from tests.invariants.play import Move, Play
+from tests.invariants.reference import Ledger, Sworn
+from tests.invariants.world import (
+    CALLBACK_GAS,
+    INPUTS,
+    OFFER,
+    OUTPUTS,
+    PROFILES,
+    STAKE_WEI,
+    Behaviour,
+)
+from tests.support.accounts import Account
+from tests.support.chain import Contract
+from tests.support.system import ETHER
+
 from sworn.codec.hashing import failure_digest, result_digest
 from sworn.codec.structs import request_params_to_abi
 from sworn.codec.trees import payload_root
@@ -27,22 +43,6 @@ from sworn.types import (
     Status,
 )
 
-from tests.invariants import court
-from tests.invariants.play import Move, Play
-from tests.invariants.reference import Ledger, Sworn
-from tests.invariants.world import (
-    CALLBACK_GAS,
-    INPUTS,
-    OFFER,
-    OUTPUTS,
-    PROFILES,
-    STAKE_WEI,
-    Behaviour,
-)
-from tests.support.accounts import Account
-from tests.support.chain import Contract
-from tests.support.system import ETHER
-
 #: The operator that never swears two different things.
 HONEST = 2
 #: Index of the key that an operator may authorise beside its own.
@@ -60,29 +60,6 @@ RISKS_WEI = st.sampled_from([0, ETHER // 20, ETHER // 20, ETHER // 5])
 PAUSES_S = st.sampled_from([1, 61, 61, 61, 301, 601, 601, 3000])
 #: Which key signs: the operator's own, mostly.
 SLIPS = st.sampled_from([0, 0, 0, 0, 0, 1])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """How often a kind of move is made, when it makes sense, and what is drawn for it."""
-
-    weight: int
-    when: Callable[[Any], Any]
-    drawn: Mapping[str, st.SearchStrategy[Any]]
-
-
-def move(*, weight: int = 1, when: Callable[[Any], Any] = lambda walk: True, **drawn: Any) -> Callable[[Any], Any]:
-    """Marks a method as a kind of move.
-
-    Not as a `rule` of its own: a state machine switches most of its rules off in most runs, and a walk without
-    proposals or without time leads nowhere.
-    """
-
-    def mark(method: Any) -> Any:
-        method.option = Option(weight=weight, when=when, drawn=drawn)
-        return method
-
-    return mark
 
 
 class Walk(RuleBasedStateMachine):
@@ -340,11 +317,12 @@ class Walk(RuleBasedStateMachine):
         court.withdraw_reward(ledger, payee)
         self.play.receive(ledger, payee, error="RewardTransferFailed", guarded=False)
 
-    @move(operator=OPERATORS, pick=PICKS)
+    @move(weight=2, when=lambda self: self._earners(), operator=OPERATORS, pick=PICKS)
     def withdraw_earnings(self, operator: int, pick: int) -> None:
         """An operator takes its fees, to wherever it likes."""
         payee = self.world.payees[pick % len(self.world.payees)]
-        owner = self._owner(operator)
+        # Mostly one that has earned something.
+        owner = self._owner(operator if pick % 8 == 7 else self._earners()[operator % len(self._earners())])
 
         def pay(ledger: Ledger) -> None:
             ledger.withdraw_earnings(owner.address)
@@ -460,6 +438,10 @@ class Walk(RuleBasedStateMachine):
     def _pending(self) -> list[bytes]:
         states = self.play.ledger.states
         return [identity for identity in self.play.ledger.requests if states[identity].pending]
+
+    def _earners(self) -> list[int]:
+        accounts = self.play.ledger.operators
+        return [index for index, owner in enumerate(self.world.operators) if accounts[owner.address].earned_wei]
 
     def _unbonding(self) -> bool:
         return any(account.unbonding_wei for account in self.play.ledger.operators.values())

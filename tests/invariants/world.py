@@ -9,15 +9,15 @@ from enum import IntEnum
 from types import MappingProxyType
 
 import numpy as np
-from sworn.codec.structs import request_params_to_abi
-from sworn.codec.tensors import encode_payload
-from sworn.codec.trees import payload_root
-from sworn.types import ZERO_ADDRESS, Address, Assurance, ModelId, Offer, Profile, Request
-
 from tests.support.accounts import Account, funded_accounts
 from tests.support.chain import Chain, Contract
 from tests.support.scene import make_model
 from tests.support.system import ETHER, System, deploy_system
+
+from sworn.codec.structs import request_params_to_abi
+from sworn.codec.tensors import encode_payload
+from sworn.codec.trees import payload_root
+from sworn.types import ZERO_ADDRESS, Address, Assurance, ModelId, Offer, Profile, Request
 
 #: Short enough that a walk sees stake leave.
 PARAMETERS: Mapping[str, int] = MappingProxyType(

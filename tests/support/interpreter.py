@@ -107,7 +107,8 @@ class _Run:
 
     def _inside(self, clip: Clip, r: Array) -> Array:
         place = self.indices[clip.axis][:, None] * clip.step + r * clip.dilation + clip.origin
-        return (place >= 0) & (place < clip.extent)
+        inside: Array = (place >= 0) & (place < clip.extent)
+        return inside
 
     def _contract(self, body: Contract) -> Array:
         left, right, counts = self._terms(body.reductions)

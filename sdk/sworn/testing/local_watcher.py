@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,8 @@ except ImportError as error:
 
 #: A local chain mines at once: nothing is gained by waiting long.
 _POLL_INTERVAL_S = 0.02
+_PATIENCE_S = 10.0
+_UNDER_WAY = frozenset({JobStatus.PROPOSING, JobStatus.FINALIZING, JobStatus.FAILING})
 
 
 class LocalWatcher:
@@ -78,7 +81,13 @@ class LocalWatcher:
         """Answers, fails and finalizes whatever can be now. Raises `ChainError`, `StoreError`."""
         if self._watcher is None:
             self._watcher = assemble(self._around)
-        self._watcher.run(Event(), once=True)
+        watcher = self._watcher
+        watcher.run(Event(), once=True)
+        # A node of its own may take a moment to mine what it has been sent.
+        patience = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < patience and any(job.status in _UNDER_WAY for job in watcher.store.jobs()):
+            time.sleep(_POLL_INTERVAL_S)
+            watcher.run(Event(), once=True)
 
     def due_at(self) -> int | None:
         """Block timestamp from which every result that is in its window can be finalized; None when none is."""
