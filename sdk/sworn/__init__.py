@@ -12,12 +12,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from sworn.chain.deployment_files import load_deployment, save_deployment
     from sworn.client import (
         AsyncClient,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from sworn.client.identities import AccountLike
     from sworn.errors import SwornError
     from sworn.model import model_id
+    from sworn.model.program import Program
     from sworn.storage import ArtifactStore
     from sworn.types import (
         Address,
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
         Schema,
         Status,
     )
+    from sworn.verification import CompiledModel
 
 __version__ = "0.1.0"
 
@@ -61,6 +67,7 @@ __all__ = [
     "AsyncRequestHandle",
     "Cause",
     "Client",
+    "CompiledModel",
     "Cursor",
     "Deployment",
     "Event",
@@ -80,6 +87,7 @@ __all__ = [
     "Status",
     "SwornError",
     "__version__",
+    "compile_model",
     "connect",
     "connect_async",
     "load_deployment",
@@ -119,6 +127,7 @@ _HOMES: Final = {
         "Schema",
         "Status",
     ),
+    "sworn.verification": ("CompiledModel",),
 }
 
 
@@ -165,6 +174,46 @@ async def connect_async(
         )
         failing.pop_all()
         return client
+
+
+def compile_model(
+    model: bytes | str | os.PathLike[str],
+    *,
+    profile: str = "exact",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    threads: int = 1,
+) -> CompiledModel:
+    """A model as anyone can check it, from the path of an .onnx file or from its bytes.
+
+    ``input_shapes`` gives the shapes of inputs that leave dimensions open: shapes are part of the model's id.
+    ``threads`` bounds those of a run and changes no bit.
+
+    Raises `ModelMalformed`, `ModelTooLarge`, `ModelUnsupported` (with operator, node and reason; also for a profile
+    other than ``exact``), `ModelError` for a file that cannot be read, and `ConfigurationError` for shapes that do not
+    fit.
+    """
+    from sworn.engine.exact import ExactExecutor
+    from sworn.errors import ModelUnsupported
+    from sworn.model import read_artifact
+    from sworn.model.compiler import lower
+    from sworn.types import Profile
+    from sworn.verification import CompiledModel
+
+    if profile != Profile.EXACT.name.lower():
+        raise ModelUnsupported(f"models cannot be compiled in profile {profile!r}, only in 'exact'")
+    artifact = model if isinstance(model, bytes) else read_artifact(model)
+    lowered = lower(artifact, input_shapes=input_shapes, evaluate=_evaluate)
+    return CompiledModel.of(artifact, lowered, profile=Profile.EXACT, make_executor=ExactExecutor, threads=threads)
+
+
+def _evaluate(
+    program: Program, weights: Sequence[npt.NDArray[Any]], inputs: Sequence[npt.NDArray[Any]]
+) -> list[npt.NDArray[Any]]:
+    """Every value of a run, in order: what constants are computed with."""
+    from sworn.engine.exact import execute
+
+    found = execute(program, weights, inputs, keep=True, include_virtual=True)
+    return [found[number] for number in range(len(program.inputs) + len(program.steps))]
 
 
 def _artifact_cache() -> ArtifactStore:

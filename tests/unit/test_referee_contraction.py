@@ -176,7 +176,7 @@ def test_contraction_of_a_padded_window_counts_what_lies_inside(divisor: int) ->
 
 
 def test_contraction_without_right_operand_sums_and_divides() -> None:
-    """A mean over rows that are apart; of nothing, it has no value."""
+    """A mean over rows that are apart; one of nothing is malformed."""
     kind = TensorType(dtype=F, shape=(4, 3))
     data = floats(12, 6)
     body = Contract(left=operand(0, (1,)), reductions=(Reduction(extent=4, left_stride=3),), divisor=4)
@@ -186,7 +186,7 @@ def test_contraction_without_right_operand_sums_and_divides() -> None:
         assert referee(column) == nearest_float(exact / 4)
     nothing = Clip(axis=0, step=1, dilation=1, origin=9, extent=4)
     reduction = Reduction(extent=4, left_stride=3, clip=nothing)
-    with pytest.raises(RunNotFinite):
+    with pytest.raises(ModelMalformed):
         judge(replace(body, reductions=(reduction,), divisor=0), TensorType(dtype=F, shape=(3,)), (3,), {kind: data})(0)
 
 

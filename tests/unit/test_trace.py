@@ -6,9 +6,9 @@ from tests.support.programs import unary
 from tests.support.subjects import compiled, every_rule, random_inputs
 
 from sworn.codec.tensors import encode_tensors
-from sworn.codec.trees import payload_root, tensor_root
+from sworn.codec.trees import data_root, payload_root, tensor_root
 from sworn.errors import ConfigurationError, InputRejected, RunNotFinite, ShapeMismatch, ValueNotFinite
-from sworn.model.commitment import seal_trace, trace_root
+from sworn.model.commitment import array_roots, seal_trace, trace_root
 from sworn.model.program import Function
 from sworn.types import Profile
 from sworn.verification import CompiledModel, Trace
@@ -139,3 +139,10 @@ def test_audit_of_a_trace_of_another_model_raises(trace: Trace) -> None:
     """A trace is judged by its own program."""
     with pytest.raises(ConfigurationError):
         compiled(unary(Function.EXP, 3), ()).audit(trace)
+
+
+def test_roots_in_bulk_with_any_threads_are_the_plain_ones() -> None:
+    """How tensors are hashed changes nothing."""
+    arrays = [np.arange(size, dtype=np.float32) for size in (0, 7, 3_000_000, 2_000_001)]
+    plain = tuple(data_root(array.astype(">f4").tobytes()) for array in arrays)
+    assert array_roots(arrays) == array_roots(arrays, threads=3) == plain

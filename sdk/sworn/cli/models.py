@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from sworn.cli import checking
 from sworn.cli.command import SIGNING, command
 from sworn.cli.output import facts
 from sworn.cli.session import Session
@@ -27,11 +28,12 @@ UriOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds `model`."""
-    group = typer.Typer(name="model", help="Models: identity, schema, registration.", no_args_is_help=True)
+    group = typer.Typer(name="model", help="Models: identity, schema, registration, checking.", no_args_is_help=True)
     command(group, "id")(_id)
     command(group, "inspect")(_inspect)
     command(group, "register", options=SIGNING)(_register)
     command(group, "publish", options=SIGNING)(_publish)
+    checking.register(group)
     app.add_typer(group)
 
 

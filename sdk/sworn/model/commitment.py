@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,10 +90,16 @@ def linked_root(types: Sequence[TensorType], data_roots: Sequence[bytes]) -> byt
     )
 
 
-def array_roots(arrays: Sequence[NDArray[Any]]) -> tuple[bytes, ...]:
+def array_roots(arrays: Sequence[NDArray[Any]], *, threads: int = 1) -> tuple[bytes, ...]:
     """The data root of each array, of exactly the bits that it holds."""
-    bulk = sum(array.nbytes for array in arrays) >= BULK_BYTES
-    return tuple(data_root(array_bytes(array), bulk=bulk) for array in arrays)
+    if sum(array.nbytes for array in arrays) < BULK_BYTES:
+        return tuple(data_root(array_bytes(array)) for array in arrays)
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return tuple(pool.map(_bulk_root, arrays))
+
+
+def _bulk_root(array: NDArray[Any]) -> bytes:
+    return data_root(array_bytes(array), bulk=True)
 
 
 def array_bytes(array: NDArray[Any]) -> memoryview:

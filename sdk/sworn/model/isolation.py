@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from sworn.errors import ConfigurationError
 from sworn.model.encoding import references
 from sworn.model.program import (
     Body,
@@ -16,6 +17,7 @@ from sworn.model.program import (
     Pointwise,
     Program,
     Rank,
+    Reduction,
     Space,
     Step,
     TensorType,
@@ -34,6 +36,10 @@ class Isolated:
     def origin(self, space: Space, tensor: int) -> int:
         """The number that a tensor had in the program that the step comes from."""
         return (self.values if space is Space.VALUE else self.weights)[tensor]
+
+    def type_of(self, space: Space, tensor: int) -> TensorType:
+        """The type of a tensor that the step reads."""
+        return (self.program.inputs if space is Space.VALUE else self.program.weights)[tensor]
 
 
 def isolate(step: Step, types: Mapping[tuple[Space, int], TensorType]) -> Isolated:
@@ -82,3 +88,38 @@ def _renumbered(body: Body, numbers: Mapping[tuple[Space, int], int]) -> Body:
         case Tree():
             nodes, roots = numbers[Space.WEIGHT, body.nodes], numbers[Space.WEIGHT, body.roots]
             return replace(body, features=moved(body.features), nodes=nodes, roots=roots)
+
+
+def narrow(alone: Isolated, axis: int, start: int, stop: int) -> Isolated:
+    """The same step for output indices from ``start`` to ``stop`` on one axis only: contractions and pointwise steps.
+
+    Raises `ConfigurationError` for other steps.
+    """
+    step = alone.program.steps[0]
+    axes = (*step.axes[:axis], stop - start, *step.axes[axis + 1 :])
+
+    def moved(operand: Operand) -> Operand:
+        return replace(operand, offset=operand.offset + operand.strides[axis] * start)
+
+    match step.body:
+        case Contract() as body:
+            narrowed: Body = replace(
+                body,
+                left=moved(body.left),
+                right=None if body.right is None else moved(body.right),
+                bias=None if body.bias is None else moved(body.bias),
+                reductions=tuple(_shifted(reduction, axis, start) for reduction in body.reductions),
+            )
+        case Pointwise() as body:
+            narrowed = replace(body, operands=tuple(moved(operand) for operand in body.operands))
+        case _:
+            raise ConfigurationError(f"a {step.rule.name.lower()} step cannot be narrowed")
+    part = replace(step, output=replace(step.output, shape=axes), axes=axes, body=narrowed)
+    return replace(alone, program=replace(alone.program, steps=(part,)))
+
+
+def _shifted(reduction: Reduction, axis: int, start: int) -> Reduction:
+    clip = reduction.clip
+    if clip is None or clip.axis != axis:
+        return reduction
+    return replace(reduction, clip=replace(clip, origin=clip.origin + clip.step * start))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import Final
 
+from sworn.codec.payload import MAX_TENSORS
 from sworn.codec.trees import keccak
 from sworn.errors import ModelUnsupported
 from sworn.model.commitment import expected_bytes
 from sworn.model.encoding import encode_step
+from sworn.model.footprint import footprint
 from sworn.model.program import MAX_TERMS, Program
 from sworn.model.validation import MAX_ROW
 from sworn.types import Profile
@@ -40,6 +42,9 @@ class Limits:
 
     def check(self, program: Program) -> None:
         """Raises `ModelUnsupported` for a program beyond the limits."""
+        for name, count in (("inputs", len(program.inputs)), ("outputs", len(program.outputs))):
+            if not 1 <= count <= MAX_TENSORS:
+                raise ModelUnsupported(f"the program has {count} {name}; 1 to {MAX_TENSORS} are supported")
         sizes = [expected_bytes(each) for each in (*program.inputs, *(step.output for step in program.steps))]
         if sum(sizes) > self.max_trace_bytes:
             raise ModelUnsupported(f"a trace of {sum(sizes)} bytes, more than {self.max_trace_bytes}")
@@ -47,6 +52,13 @@ class Limits:
             size = len(encode_step(program, number))
             if size > self.max_step_bytes:
                 raise ModelUnsupported(f"step {number} takes {size} bytes, more than {self.max_step_bytes}")
+            proof = footprint(program, number).proof_bytes
+            if proof > self.max_proof_bytes:
+                rule = program.steps[number].rule.name.lower()
+                raise ModelUnsupported(
+                    f"a fault proof of step {number} ({rule}) can take {proof} bytes, more than {self.max_proof_bytes}:"
+                    " it reads from too many places"
+                )
 
 
 def limits_of(profile: Profile) -> Limits:

@@ -26,7 +26,7 @@ _BINS = 512
 def contract(element: Element, body: Contract) -> int:
     """clamp(RN((Σ left · right + bias) / divisor)), or the wrapped sum of integers.
 
-    Raises `RunNotFinite` for a NaN or infinite operand and for a mean of nothing, `ModelMalformed` for a contradiction.
+    Raises `RunNotFinite` for a NaN or infinite operand, `ModelMalformed` for a contradiction or a mean of nothing.
     """
     extents = 1
     for reduction in body.reductions:
@@ -58,7 +58,7 @@ def _float_sum(element: Element, body: Contract, left: Sequence[int], right: Seq
         total += significand << place - exponent
     divisor = body.divisor or len(left)
     if divisor == 0:
-        raise RunNotFinite("the mean of no elements")
+        raise ModelMalformed("no term counts in a mean")
     bits = round_dyadic(total, exponent) if divisor == 1 else round_quotient(total, divisor, exponent)
     lower = from_parameter(float("-inf") if body.lower is None else body.lower)
     upper = from_parameter(float("inf") if body.upper is None else body.upper)

@@ -29,6 +29,12 @@ class Element:
         """Element type of the tensor that an operand reads."""
         return self.type_of(operand.space, operand.tensor).dtype
 
+    def coordinate(self, axis: int) -> int:
+        """The index on an axis. Raises `ModelMalformed` for an axis that does not exist."""
+        if not 0 <= axis < len(self.index):
+            raise ModelMalformed(f"a step names axis {axis} of {len(self.index)}")
+        return self.index[axis]
+
     def base(self, operand: Operand, index: Sequence[int] | None = None) -> int:
         """The flat element that an operand names at an index; by default, at this one."""
         index = self.index if index is None else index
@@ -61,7 +67,5 @@ class Element:
         clip: Clip | None = reduction.clip
         if clip is None:
             return range(reduction.extent)
-        if not 0 <= clip.axis < len(self.index):
-            raise ModelMalformed(f"a clip names axis {clip.axis} of {len(self.index)}")
-        start = self.index[clip.axis] * clip.step + clip.origin
+        start = self.coordinate(clip.axis) * clip.step + clip.origin
         return [r for r in range(reduction.extent) if 0 <= start + r * clip.dilation < clip.extent]

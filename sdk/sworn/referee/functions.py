@@ -15,6 +15,9 @@ from sworn.types import DType
 _DOUBLE_MAGNITUDE = (1 << 63) - 1
 _DOUBLE_INFINITY = 0x7FF << 52
 _TERNARY = 3
+#: What floats are quantised to.
+_QUANTIZED = frozenset({DType.UINT8, DType.INT8, DType.UINT16, DType.INT16})
+_DEQUANTIZED = _QUANTIZED | {DType.INT32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +148,6 @@ def _clip(call: Call) -> int:
     return _integer_clip(call)
 
 
-def _power(call: Call) -> int:
-    call.require(call.dtypes[0] is call.output)
-    if call.output is DType.FLOAT32:
-        return _on_floats(call)
-    call.require(call.output in integers.INTEGERS and call.alpha.is_integer() and call.alpha >= 0)
-    return pow(call.integer(0), int(call.alpha), 1 << integers.WIDTHS[call.output])
-
-
 def _cast(call: Call) -> int:
     (bits,), (source,) = call.operands, call.dtypes
     call.require(DType.FLOAT64 not in (source, call.output))
@@ -185,7 +180,7 @@ def _saturated(quotient: int, zero: int, output: DType, *, denominator: int = 1,
 
 
 def _quantize(call: Call) -> int:
-    call.require(call.dtypes[:2] == (DType.FLOAT32, DType.FLOAT32) and call.output in integers.INTEGERS)
+    call.require(call.dtypes[:2] == (DType.FLOAT32, DType.FLOAT32) and call.output in _QUANTIZED)
     zero = call.optional_integer(2)
     left, right = (floats.canonical(bits) for bits in call.operands[:2])
     if floats.is_infinite(left) or floats.is_infinite(right) or right == floats.ZERO:
@@ -205,7 +200,7 @@ def _saturate_float(bits: int, zero: int, output: DType) -> int:
 
 def _dequantize(call: Call) -> int:
     call.require(call.output is DType.FLOAT32 and call.dtypes[1] is DType.FLOAT32)
-    call.require(call.dtypes[0] in integers.INTEGERS and call.dtypes[2:] in ((), (call.dtypes[0],)))
+    call.require(call.dtypes[0] in _DEQUANTIZED and call.dtypes[2:] in ((), (call.dtypes[0],)))
     difference = call.integer(0) - (call.integer(2) if len(call.operands) == _TERNARY else 0)
     scale = floats.canonical(call.operands[1])
     if floats.is_infinite(scale):
@@ -217,7 +212,7 @@ def _dequantize(call: Call) -> int:
 
 
 def _requantize(call: Call) -> int:
-    call.require(call.dtypes[:2] == (DType.INT32, DType.FLOAT32) and call.output in integers.INTEGERS)
+    call.require(call.dtypes[:2] == (DType.INT32, DType.FLOAT32) and call.output in _QUANTIZED)
     product = arithmetic.multiply(floats.round_dyadic(call.integer(0), 0), call.operands[1])
     return _saturate_float(product, call.optional_integer(2), call.output)
 
@@ -256,7 +251,6 @@ _ON_INTEGERS: Final = MappingProxyType[Function, Callable[..., int]](
         Function.NEG: lambda value: -value,
         Function.ABS: abs,
         Function.SIGN: lambda value: (value > 0) - (value < 0),
-        Function.PRELU: lambda value, slope: value if value >= 0 else slope * value,
         Function.RELU: lambda value: max(value, 0),
     }
 )
@@ -279,7 +273,6 @@ _SPECIAL: Final = MappingProxyType[Function, Callable[[Call], int]](
         Function.NOT: _logic,
         Function.WHERE: _where,
         Function.CLIP: _clip,
-        Function.POW: _power,
         Function.CAST: _cast,
         Function.QUANTIZE: _quantize,
         Function.DEQUANTIZE: _dequantize,

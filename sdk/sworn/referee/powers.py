@@ -26,21 +26,22 @@ _LOGARITHM_GUARD = 16
 
 
 def settled(bits: int, alpha: int) -> int | None:
-    """The bits of a**alpha where no rounding of an irrational number is needed, as in IEEE 754 `pow`; else None.
+    """The bits of a**alpha where no rounding of an irrational number is needed; else None.
 
-    Raises `RunNotFinite` for a negative finite a and a fractional alpha, `ModelMalformed` for an infinite alpha.
+    As IEEE 754 `pow`, but −Inf is no exception among negative numbers: raises `RunNotFinite` for those and a fractional
+    alpha, `ModelMalformed` for an infinite alpha.
     """
     if is_infinite(alpha):
         raise ModelMalformed("an exponent is infinite")
     if alpha == ZERO or bits == ONE:
         return ONE
+    if is_negative(bits) and not _is_integer(alpha):
+        raise RunNotFinite("a negative number to a fractional power")
     sign = SIGN if is_negative(bits) and _is_odd(alpha) else 0
     if is_infinite(bits):
         return ZERO if is_negative(alpha) else INFINITY | sign
     if bits == ZERO:
         return INFINITY if is_negative(alpha) else ZERO
-    if is_negative(bits) and not _is_integer(alpha):
-        raise RunNotFinite("a negative number to a fractional power")
     exact = _exact_power(*_odd(*decode(bits & ~SIGN)), *_odd(*decode(alpha)))
     if exact is None:
         return None

@@ -45,6 +45,9 @@ def element(program: Program, step_number: int, index: int, read: Read) -> int:
         raise ConfigurationError(f"step {step_number} of {len(program.steps)} does not exist")
 
     def type_of(space: Space, tensor: int) -> TensorType:
+        known = len(program.inputs) + step_number if space is Space.VALUE else len(program.weights)
+        if not 0 <= tensor < known:
+            raise ModelMalformed(f"step {step_number} reads {space.name.lower()} {tensor}, which is not before it")
         return program.value(tensor) if space is Space.VALUE else program.weights[tensor]
 
     return step_element(program.steps[step_number], type_of, index, read)
@@ -52,8 +55,10 @@ def element(program: Program, step_number: int, index: int, read: Read) -> int:
 
 def step_element(step: Step, type_of: TypeOf, index: int, read: Read) -> int:
     """As `element`, for a step that is known apart from its program. Only sizes of operands count, not shapes."""
-    if not 0 <= index < step.output.elements or prod(step.axes) != step.output.elements:
-        raise ConfigurationError(f"element {index} of {step.output.elements} does not exist over axes {step.axes}")
+    if prod(step.axes) != step.output.elements:
+        raise ModelMalformed(f"axes {step.axes} do not have {step.output.elements} elements")
+    if not 0 <= index < step.output.elements:
+        raise ConfigurationError(f"element {index} of {step.output.elements} does not exist")
     place = Element(step=step, index=_unravel(index, step.axes), type_of=type_of, read=read)
     match step.body:
         case Copy() as body:
@@ -97,6 +102,8 @@ def _copy(place: Element, body: Copy) -> int:
 
 def _inside(index: tuple[int, ...], piece: Piece) -> tuple[int, ...] | None:
     """The index within a piece's box; None outside of it."""
+    if not len(index) == len(piece.starts) == len(piece.stops) == len(piece.every) or min(piece.every, default=1) < 1:
+        raise ModelMalformed(f"a piece's box has other axes than the {len(index)} of its step, or steps below 1")
     inner = []
     for coordinate, start, stop, every in zip(index, piece.starts, piece.stops, piece.every, strict=True):
         if not start <= coordinate < stop or (coordinate - start) % every:
@@ -121,12 +128,17 @@ def _pointwise(place: Element, body: Pointwise) -> int:
 def _lookup(place: Element, body: Lookup) -> int:
     if place.dtype(body.source) is not place.step.output.dtype:
         raise ModelMalformed("a lookup changes the element type")
+    if len(body.extents) != len(body.strides):
+        raise ModelMalformed(f"a lookup has {len(body.strides)} strides for {len(body.extents)} extents")
     size = prod(body.extents)
     given = integers.decode(place.bits(body.index), place.dtype(body.index))
     number = given + size if given < 0 else given
     if not 0 <= number < size:
         raise IndexOutOfRange(f"index {given} points outside of {size} elements")
     displacement = sum(map(int.__mul__, body.strides, _unravel(number, body.extents)))
+    # An index may point at the padding of a window, where the table has no element.
+    if not 0 <= place.base(body.source) + displacement < place.type_of(body.source.space, body.source.tensor).elements:
+        raise IndexOutOfRange(f"index {given} points outside of the tensor")
     return functions.canonical(place.bits(body.source, displacement), place.step.output.dtype)
 
 
@@ -149,7 +161,7 @@ def _rank(place: Element, body: Rank) -> int:
     base = place.base(source)
     row = place.gather(source.space, source.tensor, [base + j * body.stride for j in range(body.extent)])
     keys = [functions.order_key(bits, dtype) for bits in row]
-    position = place.index[body.axis]
+    position = place.coordinate(body.axis)
     if position >= body.extent:
         raise ModelMalformed(f"position {position} of a row of {body.extent}")
     # Sorting is stable: earlier elements stay first among equals, in either direction.
@@ -160,7 +172,7 @@ def _rank(place: Element, body: Rank) -> int:
 
 def _tree(place: Element, body: Tree) -> int:
     _require_output(place, DType.INT32)
-    tree = place.index[body.tree_axis]
+    tree = place.coordinate(body.tree_axis)
     node, count = _words(place, body.roots, tree, ROOT_WORDS)
     if place.dtype(body.features) is not DType.FLOAT32:
         raise ModelMalformed("a tree's features are not float32")

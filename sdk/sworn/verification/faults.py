@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sworn.errors import ConfigurationError
 from sworn.referee.proof import FaultKind, FaultProof
 from sworn.verification.proving import prove
 from sworn.verification.trace import Trace

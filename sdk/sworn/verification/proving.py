@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
 
 from sworn.codec.openings import open_leaves
 from sworn.codec.trees import CHUNK_BYTES, HASH_BYTES, tree_levels
-from sworn.errors import EngineError
+from sworn.errors import EngineError, ProofMalformed
 from sworn.model.commitment import program_head, step_leaves
 from sworn.model.encoding import encode_interface, encode_step
 from sworn.model.program import Extremum, Program, Space, Step, TensorType, Tree
 from sworn.model.typing_rules import canonical
 from sworn.referee import integers
+from sworn.referee.elements import Element
 from sworn.referee.proof import FaultKind, FaultProof, ProgramOpening, TensorsOpening
 from sworn.referee.rules import step_element
-from sworn.referee.witness import refutes
+from sworn.referee.witness import coordinates, refutes, sends_true
 from sworn.types import DType
 from sworn.verification.trace import Trace, element_bits, open_tensors
 
@@ -78,52 +78,81 @@ def _open_roots(trace: Trace, values: set[int]) -> TensorsOpening:
 
 
 def _open_element(trace: Trace, number: int, index: int) -> tuple[int | None, TensorsOpening, TensorsOpening | None]:
-    program = trace.subject.program
-    step, value = program.steps[number], len(program.inputs) + number
+    subject = trace.subject
+    step, value = subject.program.steps[number], len(subject.program.inputs) + number
     looked = _Looked(trace)
     claimed = looked(Space.VALUE, value, index)
     witness = None
     if canonical(step.output.dtype, claimed):
-        witness = find_witness(trace, step, index, claimed=claimed)
-        try:
+        witness = _witness(trace, step, index, claimed=claimed)
+        # Where the operands give no value, the referee has looked at those that show it; of what is right, a proof
+        # shows whatever it can, and convicts nobody.
+        with suppress(EngineError, ProofMalformed):
             if witness is None:
                 step_element(step, looked.type_of, index, looked)
             else:
                 refutes(step, looked.type_of, index, witness, claimed=claimed, read=looked)
-        except EngineError:
-            # The operands give no value; the referee has looked at the ones that show it.
-            pass
-    subject = trace.subject
     weights = looked.chunks[Space.WEIGHT]
     opened = open_tensors(subject.weights, subject.weight_roots, weights) if weights else None
     return witness, trace.open_chunks(looked.chunks[Space.VALUE]), opened
 
 
-def find_witness(trace: Trace, step: Step, index: int, *, claimed: int) -> int | None:
+def _witness(trace: Trace, step: Step, index: int, *, claimed: int) -> int | None:
     """What refutes a wrong extremum or leaf; None for steps that are judged as a whole."""
     looked = _Looked(trace)
-    stated = integers.decode(claimed, step.output.dtype)
-    match step.body:
-        case Extremum():
-            if refutable_alone(step, looked, index, claimed):
-                return 0
-            return step_element(step, looked.type_of, index, looked)
-        case Tree() as body:
-            return _node_above(step, body, looked, index, stated)
-        case _:
-            return None
+    if isinstance(step.body, Tree):
+        return _parting(step, step.body, looked, index, claimed=integers.decode(claimed, step.output.dtype))
+    if not isinstance(step.body, Extremum):
+        return None
+    best = step_element(step, looked.type_of, index, looked)
+    try:
+        refutes(step, looked.type_of, index, best, claimed=claimed, read=looked)
+    except ProofMalformed:
+        # What is claimed is no position in the window, and needs no better one.
+        return 0
+    return best
 
 
-def refutable_alone(step: Step, looked: _Looked, index: int, claimed: int) -> bool:
-    """Whether a claim is no position in its window at all."""
-    seen = _Looked(looked.trace)
-    refutes(step, seen.type_of, index, 0, claimed=0, read=seen)
-    return False
+def _parting(step: Step, body: Tree, looked: _Looked, index: int, *, claimed: int) -> int:
+    """The first node above a claimed leaf that sends the row to its other side; 0 where none does."""
+    place = Element(step=step, index=coordinates(step.axes, index), type_of=looked.type_of, read=looked)
+    tree = place.index[body.tree_axis]
+    first, nodes = looked.words(body.roots, _ROOT_WORDS * tree, _ROOT_WORDS)
+    node = 0
+    while 0 <= claimed <= nodes and node < nodes:
+        row = looked.words(body.nodes, _NODE_WORDS * (first + node), _NODE_WORDS)
+        feature, mode, threshold, start, middle, end = row
+        value = place.bits(body.features, feature * body.feature_stride)
+        if sends_true(mode, value, integers.wrap(threshold, DType.INT32)) != (claimed < middle):
+            return node
+        left, right = (start, middle) if claimed < middle else (middle, end)
+        if right - left == 1:
+            break
+        node += 1 if claimed < middle else middle - start
+    return 0
+
+
+def _chunk(itemsize: int, index: int) -> int:
+    # INVARIANT: element sizes divide the size of a chunk, so no element lies in two.
+    return index * itemsize // CHUNK_BYTES
 
 
 class _Looked:
     """Reads elements of a trace and of its model, and notes in which chunks they lie."""
 
     def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+        self._trace = trace
         self.chunks: dict[Space, dict[int, set[int]]] = {space: {} for space in Space}
+
+    def __call__(self, space: Space, tensor: int, index: int) -> int:
+        array = (self._trace.values if space is Space.VALUE else self._trace.subject.weights)[tensor]
+        self.chunks[space].setdefault(tensor, set()).add(_chunk(array.itemsize, index))
+        return element_bits(array, index)
+
+    def type_of(self, space: Space, tensor: int) -> TensorType:
+        program = self._trace.subject.program
+        return program.value(tensor) if space is Space.VALUE else program.weights[tensor]
+
+    def words(self, weight: int, start: int, count: int) -> list[int]:
+        """int32 values of a weight tensor."""
+        return [integers.decode(self(Space.WEIGHT, weight, start + i), DType.INT32) for i in range(count)]

@@ -19,22 +19,23 @@ from sworn.model.weight_rules import validate_weights
 from sworn.types import Model, ModelId, Profile, Schema
 
 
-class Execute(Protocol):
-    """Runs a program: value tensors by number, each in the shape that its step states, inputs included.
+class Executor(Protocol):
+    """Runs one program with one set of weights."""
 
-    ``keep`` says which values are wanted besides the outputs; True means all. Raises `EngineError`.
-    """
+    def run(
+        self, inputs: Sequence[NDArray[Any]], *, keep: bool | Collection[int] = False, include_virtual: bool = False
+    ) -> dict[int, NDArray[Any]]:
+        """Value tensors by number, each in the shape that its step states: those in ``keep`` (True: all), and outputs.
 
-    def __call__(
-        self,
-        program: Program,
-        weights: Sequence[NDArray[Any]],
-        inputs: Sequence[NDArray[Any]],
-        *,
-        keep: bool | Collection[int],
-        threads: int = 1,
-        include_virtual: bool = False,
-    ) -> dict[int, NDArray[Any]]: ...
+        Virtual steps are computed with ``include_virtual``. Raises `EngineError`.
+        """
+        ...
+
+
+class MakeExecutor(Protocol):
+    """Prepares a program for many runs; the bits do not depend on the number of threads."""
+
+    def __call__(self, program: Program, weights: Sequence[NDArray[Any]], *, threads: int = 1) -> Executor: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -41,16 +41,18 @@ class Trace:
         *,
         input_root: bytes | None = None,
         output_root: bytes | None = None,
+        threads: int = 1,
     ) -> Trace:
         """Commits to values; by default the stated input and output are those among them.
 
-        Raises `ShapeMismatch` for a value of the wrong element type, or for too few values to have outputs.
+        ``threads`` bounds those that hash. Raises `ShapeMismatch` for a value of the wrong element type, or for too few
+        values to have outputs.
         """
         program = subject.program
         for number, array in enumerate(values[: subject.value_count]):
             if array.dtype != program.value(number).dtype.numpy:
                 raise ShapeMismatch(f"value {number} is {array.dtype}, not {program.value(number).dtype.numpy}")
-        roots = array_roots(values)
+        roots = array_roots(values, threads=threads)
         needed = (len(program.inputs), *(output.value + 1 for output in program.outputs))
         if len(roots) < max(needed) and None in (input_root, output_root):
             raise ShapeMismatch(f"{len(roots)} values do not reach to the outputs")
@@ -71,7 +73,9 @@ class Trace:
     def tensor_roots(self) -> tuple[bytes, ...]:
         """Tensor root of each value, in the type that the program gives it."""
         types = (self.subject.program.value(number) for number in range(self.subject.value_count))
-        return tuple(seal_tensor(each.dtype, each.shape, root) for each, root in zip(types, self.data_roots, strict=True))
+        return tuple(
+            seal_tensor(each.dtype, each.shape, root) for each, root in zip(types, self.data_roots, strict=True)
+        )
 
     @property
     def statement(self) -> Statement:

@@ -156,10 +156,17 @@ def sweep(
                 continue
             counted += 1
             left_first, right_first = left_base + left_terms[t], right_base + right_terms[t]
-            if left_step == 1 and right_step == 0:
-                weight = np.float64(right[right_first])
+            # Slices and their loops from 0 are what LLVM makes vectors of.
+            if left_step == 1 and right_step == 1:
+                left_row, right_row = left[left_first : left_first + width], right[right_first : right_first + width]
                 for i in range(width):
-                    product = np.float64(left[left_first + i]) * weight
+                    product = np.float64(left_row[i]) * np.float64(right_row[i])
+                    sums[i] += product
+                    sizes[i] += abs(product)
+            elif left_step == 1 and right_step == 0:
+                left_row, factor_right = left[left_first : left_first + width], np.float64(right[right_first])
+                for i in range(width):
+                    product = np.float64(left_row[i]) * factor_right
                     sums[i] += product
                     sizes[i] += abs(product)
             else:
@@ -169,17 +176,19 @@ def sweep(
                     )
                     sums[i] += product
                     sizes[i] += abs(product)
-        count = np.float64(divisor if divisor else counted)
+        scale = 1.0 / np.float64(divisor if divisor else counted)
+        target = out[first : first + width]
         for i in range(width):
-            error = factor * sizes[i] / count
-            low = np.float32(sums[i] / count - error)
-            high = np.float32(sums[i] / count + error)
+            # Multiplying by the rounded inverse costs one unit more than dividing.
+            total, error = sums[i] * scale, factor * sizes[i] * scale
+            low = np.float32(total - error)
+            high = np.float32(total + error)
             low = np.float32(lower) if low < lower else low
             high = np.float32(lower) if high < lower else high
             low = np.float32(upper) if low > upper else low
             high = np.float32(upper) if high > upper else high
             same = low == high
-            out[first + i] = low + np.float32(0.0) if same else _NAN
+            target[i] = low + np.float32(0.0) if same else _NAN
             undecided += 0 if same else 1
         _advance(o, axes, depth - 1)
     return undecided
@@ -248,7 +257,7 @@ def _exact(terms: Array, count: int, divisor: int, scratch: Array) -> float:
     low, high = np.float32(value - abs(value) * 2.0**-50), np.float32(value + abs(value) * 2.0**-50)
     if low == high:
         return float(low)
-    middle = np.float64(low) + (np.float64(high) - np.float64(low)) * 0.5
+    middle = float(low) + (float(high) - float(low)) * 0.5
     if abs(low) == np.inf or abs(high) == np.inf:
         middle = -_OVERFLOW if value < 0 else _OVERFLOW
     # Whatever the divisor's size, both products are exact: 25 bits times 20, and 25 times the rest.

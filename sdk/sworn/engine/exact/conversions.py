@@ -67,7 +67,8 @@ def _saturate(rounded: Array, c: Array, dtype: DType) -> Array:
     if broken.any():
         raise RunNotFinite(f"element {int(np.flatnonzero(broken.reshape(-1))[0])} has no quantised value")
     limits = np.iinfo(dtype.numpy)
-    return np.clip(rounded + c.astype(np.float64), float(limits.min), float(limits.max)).astype(dtype.numpy)
+    clipped: Array = np.clip(rounded + c.astype(np.float64), float(limits.min), float(limits.max))
+    return clipped.astype(dtype.numpy)
 
 
 def dequantize(a: Array, b: Array, c: Array) -> Array:

@@ -16,7 +16,7 @@ from sworn.engine.exact.products import plan_product
 from sworn.engine.exact.schedule import Schedule, make_schedule, selections
 from sworn.engine.exact.selection import plan_copy, plan_extremum, plan_lookup, plan_rank
 from sworn.engine.exact.trees import plan_tree
-from sworn.engine.exact.views import Memory
+from sworn.engine.exact.views import Memory, Scratch
 from sworn.errors import EngineError, InputRejected, ShapeMismatch
 from sworn.model.program import (
     Contract,
@@ -53,11 +53,12 @@ class ExactExecutor:
         check_products()
         self._program = program
         self._weights = tuple(
-            _checked(array, expected, f"weight {number}", ShapeMismatch)
+            _flattened(array, expected, number)
             for number, (array, expected) in enumerate(_pairs(weights, program.weights, ShapeMismatch))
         )
         self._kernels = kernels(accelerate=accelerate)
         self._threads = BlasThreads(threads)
+        self._spare: list[Scratch] = []
         self._schedules: dict[tuple[bool | frozenset[int], bool], Schedule] = {}
         with np.errstate(all="ignore"):
             self._runs = tuple(self._plan(step) for step in program.steps)
@@ -73,18 +74,24 @@ class ExactExecutor:
         """
         schedule = self._schedule(keep, include_virtual=include_virtual)
         pairs = _pairs(inputs, self._program.inputs, InputRejected)
-        arrays: list[Array | None] = [
-            _canonical(_checked(array, expected, f"input {number}", InputRejected), number)
-            for number, (array, expected) in enumerate(pairs)
-        ]
-        memory = Memory(values=arrays + [None] * len(self._program.steps), weights=self._weights)
+        values: list[Array | None] = [_canonical(*pair, number) for number, pair in enumerate(pairs)]
+        values += [None] * len(self._program.steps)
+        scratch = self._take_scratch()
+        memory = Memory(values=values, weights=self._weights, scratch=scratch)
+        check_subnormals()
         with np.errstate(all="ignore"), self._threads.limited():
-            check_subnormals()
             for number in schedule.steps:
                 self._compute(memory, number, is_fused=number in schedule.fused)
                 for value in schedule.freed.get(number, ()):
                     memory.values[value] = None
+        self._spare.append(scratch)
         return {value: self._shaped(memory, value) for value in schedule.kept}
+
+    def _take_scratch(self) -> Scratch:
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return Scratch()
 
     def _compute(self, memory: Memory, number: int, *, is_fused: bool) -> None:
         run = self._fused[number] if is_fused else self._runs[number]
@@ -139,19 +146,26 @@ def _pairs(
     return list(zip(arrays, expected, strict=True))
 
 
-def _checked(array: Array, expected: TensorType, name: str, error: type[Exception]) -> Array:
-    """The array, flat and writeable: kernels are compiled for one kind of array only."""
+def _check(array: Array, expected: TensorType, name: str, error: type[Exception]) -> None:
     if array.dtype != expected.dtype.numpy or array.shape != expected.shape:
         raise error(f"{name} is {array.dtype}{list(array.shape)}, not {expected.dtype.numpy}{list(expected.shape)}")
+
+
+def _flattened(array: Array, expected: TensorType, number: int) -> Array:
+    """A weight, flat and writeable: kernels are compiled for one kind of array only."""
+    _check(array, expected, f"weight {number}", ShapeMismatch)
     return np.require(array, requirements=["C", "A", "W"]).reshape(-1)
 
 
-def _canonical(flat: Array, number: int) -> Array:
-    if flat.dtype != np.float32:
-        return flat.copy()
-    if np.isnan(flat).any():
+def _canonical(array: Array, expected: TensorType, number: int) -> Array:
+    """A flat copy of an input, −0 as +0."""
+    _check(array, expected, f"input {number}", InputRejected)
+    if array.dtype != np.float32:
+        return array.flatten()
+    flat = np.add(array, np.float32(0.0), order="C").reshape(-1)
+    if flat.size and np.isnan(np.max(flat)):
         raise InputRejected(f"input {number} holds NaN")
-    return flat + np.float32(0.0)
+    return flat
 
 
 def execute(

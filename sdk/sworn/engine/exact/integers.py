@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from sworn.engine.exact.layout import Layout, Matrix
 from sworn.engine.exact.terms import term_offsets
 from sworn.engine.exact.views import Memory, counted, operand_view
+from sworn.errors import ModelUnsupported
 from sworn.model.program import Contract, Operand, Program, Step
 from sworn.types import DType
 
@@ -43,13 +44,11 @@ class _IntegerProduct:
 
     def __init__(self, layout: Layout, program: Program, body: Contract) -> None:
         self._layout, self._body = layout, body
-        right = layout.right
-        assert right is not None and right.operand is not None and layout.left.operand is not None, (
-            "INVARIANT: a product"
-        )
-        self._right, self._right_operand, self._left_operand = right, right.operand, layout.left.operand
-        product = _reach(program.type_of(self._left_operand).dtype, layout.left.zero)
-        product *= _reach(program.type_of(self._right_operand).dtype, right.zero)
+        if layout.right is None:
+            raise ModelUnsupported("an integer product without a right operand")
+        self._right = layout.right
+        product = _reach(program.type_of(layout.left.operand).dtype, layout.left.zero)
+        product *= _reach(program.type_of(self._right.operand).dtype, self._right.zero)
         most = _FLOAT32_EXACT // product
         is_short = layout.terms <= most * _MAX_PARTS
         self._dtype: DTypeLike = np.float32 if is_short else np.float64
@@ -61,7 +60,7 @@ class _IntegerProduct:
         layout, body = self._layout, self._body
         batch, rows, columns = layout.sizes
         right = self._columns(memory)
-        buffer = layout.left.windows.load(memory.read(self._left_operand), self._dtype, zero=layout.left.zero)
+        buffer = layout.left.windows.load(memory.read(layout.left.operand), self._dtype, zero=layout.left.zero)
         seen = layout.left.over(buffer)
         out = np.empty((batch, rows, columns), dtype=np.int64)
         for block in self._blocks:
@@ -81,7 +80,7 @@ class _IntegerProduct:
             return self._constant
         batch, _, columns = self._layout.sizes
         matrix: Matrix = self._right
-        buffer = matrix.windows.load(memory.read(self._right_operand), self._dtype, zero=matrix.zero)
+        buffer = matrix.windows.load(memory.read(matrix.operand), self._dtype, zero=matrix.zero)
         right = matrix.over(buffer).reshape(batch, columns, self._layout.terms).swapaxes(1, 2)
         if matrix.is_constant:
             self._constant = right

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, Self
 
 import numpy as np
@@ -17,8 +17,10 @@ from sworn.model.ranges import box_span
 
 Array = NDArray[Any]
 
-#: Bytes of windows that are copied out at a time: they should stay in a core's cache until they are multiplied.
-_BLOCK_BYTES = 1 << 20
+#: Bytes of rows that are copied out at a time: they should stay in a core's cache until they are multiplied.
+_BLOCK_BYTES = 2 << 20
+#: Rows that are multiplied at a time, at least: each product prepares the whole right matrix anew.
+_LEAST_ROWS = 256
 #: Below this many products per matrix, a batch costs more in calls than in arithmetic.
 _LEAST_PRODUCTS = 256
 #: A matrix this narrow does not pay for copying out the other one.
@@ -29,7 +31,7 @@ _NARROW = 4
 class Matrix:
     """One operand as [batch, outer, terms] over a buffer."""
 
-    operand: Operand | None
+    operand: Operand
     windows: Windows
     zero: int
     #: Extents and strides of batch, outer and reduced dimensions.
@@ -41,7 +43,7 @@ class Matrix:
     @property
     def is_constant(self) -> bool:
         """Whether it is the same in every run."""
-        return self.operand is None or self.operand.space is Space.WEIGHT
+        return self.operand.space is Space.WEIGHT
 
     def over(self, buffer: Array) -> Array:
         """The view of all dimensions over a loaded buffer."""
@@ -148,13 +150,13 @@ class Layout:
         return left and (self.right.is_free or self.right.is_constant or rows >= _NARROW)
 
     def blocks(self, itemsize: int) -> tuple[Block, ...]:
-        """The rows in the blocks in which they are copied out; one where nothing is copied."""
+        """The rows in the blocks in which they are copied out."""
         sizes = select(self.axes, self.rows)
         batch, rows, _ = self.sizes
-        whole = Block(index=(slice(None),) * (len(self.batch) + len(sizes)), first=0, rows=rows)
-        if self.left.is_free or rows * batch * self.terms * itemsize <= 2 * _BLOCK_BYTES:
-            return (whole,)
-        most = max(1, _BLOCK_BYTES // (batch * self.terms * itemsize))
+        # Whole vectors of rows: BLAS kernels are slow on what is left over.
+        most = max(_LEAST_ROWS, _BLOCK_BYTES // (batch * self.terms * itemsize) // 64 * 64)
+        if rows <= most:
+            return (Block(index=(slice(None),) * (len(self.batch) + len(sizes)), first=0, rows=rows),)
         return tuple(self._cut(sizes, most))
 
     def _cut(self, sizes: Sequence[int], most: int) -> Iterator[Block]:
@@ -189,7 +191,7 @@ class Layout:
 
     def by_rows(self, flat: Array, operand: Operand) -> Array:
         """An operand of the output, such as a bias, as [1 or batch, 1 or rows, columns] of float64."""
-        batch, rows, columns = self.sizes
+        columns = math.prod(select(self.axes, self.columns))
         kept = [
             tuple(self.axes[k] for k in numbers) if any(operand.strides[k] for k in numbers) else (1,) * len(numbers)
             for numbers in (self.batch, self.rows)
@@ -202,7 +204,7 @@ class Layout:
     def in_order(self, out: Array) -> Array:
         """Elements [batch, rows, columns] in the step's order, flat."""
         numbers = (*self.batch, *self.rows, *self.columns)
-        if numbers == tuple(sorted(numbers)):
+        if all(earlier < later for earlier, later in pairwise(numbers)):
             return out.reshape(-1)
         shaped = out.reshape(select(self.axes, numbers))
         return np.ascontiguousarray(shaped.transpose(np.argsort(numbers))).reshape(-1)

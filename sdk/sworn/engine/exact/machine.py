@@ -16,9 +16,10 @@ _SIZES = (1, 7, 64, 515)
 
 
 def check_subnormals() -> None:
-    """Raises `ConfigurationError` where this thread flushes subnormal numbers to zero."""
-    least = np.array([2.0**-149, 2.0**-126], dtype=np.float32)
-    if not np.all(least * np.array([1.0, 0.5], dtype=np.float32) > 0):
+    """Raises `ConfigurationError` where this thread takes subnormal numbers for zero, or makes them zero."""
+    # Variables, so that the compiler does not compute the products; one mode serves both formats.
+    least, small, half = 5e-324, 2.2250738585072014e-308, 0.5
+    if not (least * 2.0 > 0.0 and small * half > 0.0):
         raise ConfigurationError("this process flushes subnormal floats to zero (FTZ or DAZ is set)")
 
 
@@ -48,11 +49,13 @@ class BlasThreads:
     @contextmanager
     def limited(self) -> Iterator[None]:
         """At most ``threads`` threads inside the block."""
-        before = [library.get_num_threads() for library in self._libraries]
-        for library in self._libraries:
+        changed = [
+            (library, before) for library in self._libraries if (before := library.get_num_threads()) != self._threads
+        ]
+        for library, _ in changed:
             library.set_num_threads(self._threads)
         try:
             yield
         finally:
-            for library, threads in zip(self._libraries, before, strict=True):
-                library.set_num_threads(threads)
+            for library, before in changed:
+                library.set_num_threads(before)

@@ -1,7 +1,7 @@
 """Pointwise steps. Where IEEE 754 demands the correctly rounded result of one operation, it is that operation.
 
-Those are +, −, ×, ÷ and √ of float32: numpy performs each as one instruction (scalar or vector) with nothing to contract
-it with, so their bits are the same everywhere. What such an operation makes −0 becomes +0 by adding +0.
+Those are +, −, ×, ÷ and √ of float32: numpy performs each as one instruction (scalar or vector) with nothing to
+contract it with, so their bits are the same everywhere. What such an operation makes −0 becomes +0 by adding +0.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _fmod(operands: list[Array], *_: Any) -> Array:
 
 def _leaky_relu(operands: list[Array], body: Pointwise, _: DType) -> Array:
     a = operands[0]
-    return np.where(a >= 0, a, _parameter(body.alpha, a) * a + _ZERO)
+    return np.where(a >= 0, a, np.asarray(_parameter(body.alpha, a) * a + _ZERO))
 
 
 def _prelu(operands: list[Array], *_: Any) -> Array:
@@ -119,7 +119,8 @@ def _prelu(operands: list[Array], *_: Any) -> Array:
 def _clip(operands: list[Array], body: Pointwise, _: DType) -> Array:
     a = operands[0]
     if a.dtype == np.float32:
-        return np.minimum(np.maximum(a, _parameter(body.alpha, a)), _parameter(body.beta, a))
+        clipped: Array = np.minimum(np.maximum(a, _parameter(body.alpha, a)), _parameter(body.beta, a))
+        return clipped
     limits = np.iinfo(a.dtype)
     low, high = (int(min(max(bound, limits.min), limits.max)) for bound in (body.alpha, body.beta))
     return np.minimum(np.maximum(a, low), high)

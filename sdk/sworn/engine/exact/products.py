@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sworn.engine.exact.kernels import Kernels
-from sworn.engine.exact.layout import Layout, Matrix
+from sworn.engine.exact.layout import Layout
 from sworn.engine.exact.terms import Terms, bounds, error_factor
 from sworn.engine.exact.views import Memory
-from sworn.model.program import Contract, Operand, Program, Space, Step
+from sworn.model.program import Contract, Program, Space, Step
 
 Array = NDArray[Any]
 Run = Callable[[Memory], Array]
@@ -39,84 +39,65 @@ class _Product:
     """A contraction as matrix products; what is constant about it is prepared by its first run."""
 
     def __init__(self, layout: Layout, body: Contract, *, terms: Terms, kernels: Kernels, divisors: Array) -> None:
-        self._layout, self._body, self._terms, self._kernels = layout, body, terms, kernels
+        self._layout, self._terms, self._kernels = layout, terms, kernels
         self._divisors = divisors
+        self._sizes = layout.sizes
+        # Windows are widened once, before elements are copied out of them many times; the rest is widened by its copy.
+        self._dtype = np.float64 if layout.left.windows.dimensions else np.float32
         self._blocks = layout.blocks(8)
         self._factor = error_factor(layout.terms)
         self._bounds = bounds(body)
-        self._constants: dict[str, Any] = {}
+        self._bias = body.bias
+        self._known_right: tuple[Array, Array] | None = None if layout.right else self._ones()
+        self._known_bias: Array | None = None if body.bias else np.zeros((1, 1, layout.sizes[2]))
 
     def __call__(self, memory: Memory) -> Array:
-        layout = self._layout
-        batch, rows, columns = layout.sizes
-        right, right_norms = self._right(memory)
-        bias = self._bias(memory)
-        lower, upper = self._bounds
-        seen = layout.left.over(self._buffer(memory, layout.left, "left"))
+        batch, rows, columns = self._sizes
+        left, terms, scratch = self._layout.left, self._layout.terms, memory.scratch
+        right, norms = self._known_right or self._make_right(memory)
+        bias = self._make_bias(memory) if self._known_bias is None else self._known_bias
+        seen = left.over(left.windows.load(memory.read(left.operand), self._dtype))
         out = np.empty((batch, rows, columns), dtype=np.float32)
         undecided = 0
         for block in self._blocks:
-            left = seen[block.index].reshape(batch, block.rows, layout.terms)
-            norms = np.sqrt(np.vecdot(left, left))
+            chosen = seen if len(self._blocks) == 1 else seen[block.index]
+            copied = scratch.take(0, (batch, block.rows, terms))
+            np.copyto(copied.reshape(chosen.shape), chosen)
             undecided += self._kernels.settle(
-                np.matmul(left, right),
+                np.matmul(copied, right, out=scratch.take(1, (batch, block.rows, columns))),
+                np.sqrt(np.vecdot(copied, copied)),
                 norms,
-                right_norms,
                 bias if bias.shape[1] == 1 else np.ascontiguousarray(bias[:, block.first : block.first + block.rows]),
-                self._divisors if len(self._divisors) == 1 else self._divisors[block.first : block.first + block.rows],
+                self._divisors if self._divisors.size == 1 else self._divisors[block.first : block.first + block.rows],
                 self._factor,
-                lower,
-                upper,
+                *self._bounds,
                 out,
                 block.first,
             )
-        flat = layout.in_order(out)
+        flat = self._layout.in_order(out)
         if undecided:
             self._terms.resolve(memory, flat)
         return flat
 
-    def _cached(self, key: str, make: Callable[[], Any], *, is_constant: bool) -> Any:
-        if not is_constant:
-            return make()
-        if key not in self._constants:
-            self._constants[key] = make()
-        return self._constants[key]
+    def _ones(self) -> tuple[Array, Array]:
+        batch, _, _ = self._sizes
+        terms = self._layout.terms
+        return np.ones((1, terms, 1)), np.full((batch, 1), np.sqrt(terms))
 
-    def _buffer(self, memory: Memory, matrix: Matrix, key: str) -> Array:
-        def make() -> Array:
-            assert matrix.operand is not None, "INVARIANT: only the absent right operand has none"  # noqa: S101
-            return matrix.windows.load(memory.read(matrix.operand), np.float64)
-
-        buffer: Array = self._cached(key, make, is_constant=matrix.is_constant)
-        return buffer
-
-    def _right(self, memory: Memory) -> tuple[Array, Array]:
+    def _make_right(self, memory: Memory) -> tuple[Array, Array]:
         """The right matrices [batch, terms, columns] and the norms of their columns."""
-        matrix, (batch, _, columns), terms = self._layout.right, self._layout.sizes, self._layout.terms
-        if matrix is None:
-            ones: tuple[Array, Array] = self._cached(
-                "ones", lambda: (np.ones((1, terms, 1)), np.full((batch, 1), np.sqrt(terms))), is_constant=True
-            )
-            return ones
+        matrix, (batch, _, columns) = self._layout.right, self._sizes
+        assert matrix is not None, "INVARIANT: without a right operand it is known"  # noqa: S101
+        buffer = matrix.windows.load(memory.read(matrix.operand), np.float64)
+        columns_first = matrix.over(buffer).reshape(batch, columns, self._layout.terms)
+        made = columns_first.swapaxes(1, 2), np.sqrt(np.vecdot(columns_first, columns_first))
+        if matrix.is_constant:
+            self._known_right = made
+        return made
 
-        def make() -> tuple[Array, Array]:
-            assert matrix is not None and matrix.operand is not None, "INVARIANT: checked above"  # noqa: PT018, S101
-            buffer = matrix.windows.load(memory.read(matrix.operand), np.float64)
-            rows = matrix.over(buffer).reshape(batch, columns, terms)
-            return rows.swapaxes(1, 2), np.sqrt(np.vecdot(rows, rows))
-
-        prepared: tuple[Array, Array] = self._cached("right", make, is_constant=matrix.is_constant)
-        return prepared
-
-    def _bias(self, memory: Memory) -> Array:
-        operand: Operand | None = self._body.bias
-        if operand is None:
-            _, _, columns = self._layout.sizes
-            zeros: Array = self._cached("bias", lambda: np.zeros((1, 1, columns)), is_constant=True)
-            return zeros
-        bias: Array = self._cached(
-            "bias",
-            lambda: self._layout.by_rows(memory.read(operand), operand),
-            is_constant=operand.space is Space.WEIGHT,
-        )
-        return bias
+    def _make_bias(self, memory: Memory) -> Array:
+        assert self._bias is not None, "INVARIANT: without a bias it is known"  # noqa: S101
+        made = self._layout.by_rows(memory.read(self._bias), self._bias)
+        if self._bias.space is Space.WEIGHT:
+            self._known_bias = made
+        return made

@@ -1,7 +1,7 @@
 """Correctly rounded functions of one float32, slowly: decimal arithmetic of growing precision until it decides.
 
-`decimal` rounds exp and ln correctly at any precision; everything else here is a few operations on those, or a series of
-positive or alternating terms, with sixty digits more than are needed.
+`decimal` rounds exp and ln correctly at any precision; everything else here is a few operations on those, or a
+series of positive or alternating terms, with sixty digits more than are needed.
 """
 
 from __future__ import annotations
@@ -104,16 +104,16 @@ def _pi(digits: int) -> Decimal:
     """Machin's formula."""
 
     def arctangent_of_inverse(n: int) -> int:
-        total = term = 10 ** (digits + 10) // n
-        divisor = 1
-        while term:
-            term = -term // (n * n) if term > 0 else -(term // (n * n))
-            divisor += 2
-            total += term // divisor
+        power, total, divisor, sign = one // n, 0, 1, 1
+        while power:
+            total += sign * (power // divisor)
+            power, divisor, sign = power // (n * n), divisor + 2, -sign
         return total
 
+    # Ten digits more than the two series, of fewer than 2·digits terms each, can lose to rounding.
+    one: int = 10 ** (digits + 10)
     scaled = 16 * arctangent_of_inverse(5) - 4 * arctangent_of_inverse(239)
-    return Decimal(scaled).scaleb(-digits - 10, decimal.Context(prec=digits + 10))
+    return Decimal(scaled).scaleb(-digits - 10, decimal.Context(prec=digits + 20))
 
 
 def _circular(x: Decimal, quarter_turns: int) -> Decimal:
@@ -121,9 +121,9 @@ def _circular(x: Decimal, quarter_turns: int) -> Decimal:
     digits = decimal.getcontext().prec
     with decimal.localcontext(decimal.Context(prec=2 * digits)):
         half = _pi(2 * digits) / 2
-        turns = (x / half).to_integral_value()
-        rest = x - turns * half
-    turns = (int(turns) + quarter_turns) % 4
+        whole = (x / half).to_integral_value()
+        rest = x - whole * half
+    turns = (int(whole) + quarter_turns) % 4
     term = total = Decimal(1) if turns % 2 else rest
     n = 0 if turns % 2 else 1
     while term and abs(term) > abs(total).scaleb(-digits):

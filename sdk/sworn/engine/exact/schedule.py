@@ -31,9 +31,13 @@ def selections(program: Program) -> dict[int, int]:
             value = step.body.index.tensor
             index = value - len(program.inputs)
             other = program.steps[index] if index >= 0 else None
-            if other is not None and other.virtual and isinstance(other.body, Extremum):
-                if is_selection(step, step.body, other, other.body, value=value):
-                    found[number] = index
+            if (
+                other is not None
+                and other.virtual
+                and isinstance(other.body, Extremum)
+                and is_selection(step, step.body, other, other.body, value=value)
+            ):
+                found[number] = index
     return found
 
 

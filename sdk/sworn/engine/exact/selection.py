@@ -60,8 +60,12 @@ def plan_lookup(step: Step, body: Lookup) -> Run:
         if index.size and (int(index.min()) < 0 or int(index.max()) >= count):
             outside = np.flatnonzero(((index < 0) | (index >= count)).reshape(-1))
             raise IndexOutOfRange(f"element {int(outside[0])} looks outside of a table of {count}")
-        where = base + _displacement(index, body.extents, body.strides)
-        return memory.read(body.source)[where].reshape(-1)
+        where, source = base + _displacement(index, body.extents, body.strides), memory.read(body.source)
+        # An index may point at the padding of a window, where the table has no element.
+        if where.size and (int(where.min()) < 0 or int(where.max()) >= source.size):
+            outside = np.flatnonzero(((where < 0) | (where >= source.size)).reshape(-1))
+            raise IndexOutOfRange(f"element {int(outside[0])} looks outside of the tensor")
+        return source[where].reshape(-1)
 
     return run
 
@@ -114,7 +118,8 @@ def plan_extremum(step: Step, body: Extremum, source: DType, *, is_value: bool) 
             return _values(seen, len(step.axes), largest=body.largest).reshape(-1)
         if not windows.dimensions:
             flat = seen.reshape(*step.axes, -1)
-            return (flat.argmax(axis=-1) if body.largest else flat.argmin(axis=-1)).astype(np.int64).reshape(-1)
+            places: Array = flat.argmax(axis=-1) if body.largest else flat.argmin(axis=-1)
+            return places.astype(np.int64).reshape(-1)
         return _positions(seen, start, len(step.axes), fill=fill, largest=body.largest).reshape(-1)
 
     return run
@@ -135,10 +140,15 @@ def _values(seen: Array, axes: int, *, largest: bool) -> Array:
     better = np.maximum if largest else np.minimum
     best: Array | None = None
     for term in product(*(range(size) for size in windows)):
-        chosen = seen[(..., *term)]
+        chosen = _term(seen, term)
         best = chosen.copy() if best is None else better(best, chosen, out=best)
     assert best is not None, "INVARIANT: a window has a term"  # noqa: S101
     return best
+
+
+def _term(seen: Array, term: tuple[int, ...]) -> Array:
+    index: tuple[Any, ...] = (..., *term)
+    return np.asarray(seen[index])
 
 
 def _first_counted(axes: tuple[int, ...], reductions: Sequence[Reduction]) -> Array:
@@ -157,7 +167,7 @@ def _positions(seen: Array, start: Array, axes: int, *, fill: float, largest: bo
     best = np.full(seen.shape[:axes], fill, dtype=seen.dtype)
     positions = np.broadcast_to(start, best.shape).copy()
     for number, term in enumerate(product(*(range(size) for size in seen.shape[axes:]))):
-        chosen = seen[(..., *term)]
+        chosen = _term(seen, term)
         # Strictly better: the first wins, and what does not count, being filled, never does.
         better = chosen > best if largest else chosen < best
         best[better] = chosen[better]

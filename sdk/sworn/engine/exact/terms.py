@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from sworn.engine.exact.kernels import Kernels
 from sworn.engine.exact.views import Memory
 from sworn.errors import RunNotFinite
-from sworn.model.program import Contract, Operand, Reduction, Step
+from sworn.model.program import Contract, Reduction, Space, Step
 
 Array = NDArray[Any]
+
+#: Elements of a right operand that may be laid out anew.
+_MAX_PACKED = 1 << 20
 
 #: Half the distance between 1 and the next float64.
 UNIT = 2.0**-53
@@ -23,7 +26,7 @@ UNIT = 2.0**-53
 def error_factor(terms: int) -> float:
     """The relative error of a float64 sum of so many products and a bias, divided once, in any order of additions.
 
-    One unit per addition, one for the division, one for adding the error itself; the last factor covers second-order
+    One unit per addition, two for the division, one for adding the error itself; the last factor covers second-order
     terms and the roundings of norms, at most 8,200 units each.
     """
     return (terms + 8) * UNIT * (1.0 + 2.0**-36)
@@ -42,12 +45,18 @@ class Terms:
 
     def __init__(self, step: Step, body: Contract, kernels: Kernels) -> None:
         self._body, self._kernels = body, kernels
-        #: The kernels' last axis is one that no clip names.
-        self._widened = not step.axes or any(r.clip and r.clip.axis == len(step.axes) - 1 for r in body.reductions)
-        self._axes = np.array([*step.axes, *([1] if self._widened else [])], dtype=np.int64)
         self.count = math.prod(reduction.extent for reduction in body.reductions)
         clips = [(j, r.clip) for j, r in enumerate(body.reductions) if r.clip is not None]
-        self._clips = np.array([(c.axis, c.step, c.origin, c.extent) for _, c in clips], dtype=np.int64).reshape(-1, 4)
+        operands = (body.left, body.right, body.bias)
+        strides = [(0,) * len(step.axes) if operand is None else operand.strides for operand in operands]
+        axes, strides, numbers = _merge(step.axes, strides, {clip.axis for _, clip in clips})
+        self._axes = np.array(axes, dtype=np.int64)
+        self._places = [
+            np.array([0 if operand is None else operand.offset, *moves], dtype=np.int64)
+            for operand, moves in zip(operands, strides, strict=True)
+        ]
+        rows = [(numbers[clip.axis], clip.step, clip.origin, clip.extent) for _, clip in clips]
+        self._clips = np.array(rows, dtype=np.int64).reshape(-1, 4)
         shifts = [
             term_offsets(body.reductions, [clip.dilation if i == j else 0 for i in range(len(body.reductions))])
             for j, clip in clips
@@ -55,7 +64,13 @@ class Terms:
         self._shifts = np.array(shifts, dtype=np.int64).reshape(len(clips), self.count)
         self._left = term_offsets(body.reductions, [reduction.left_stride for reduction in body.reductions])
         self._right = term_offsets(body.reductions, [reduction.right_stride for reduction in body.reductions])
-        self._places = [self._place(operand) for operand in (body.left, body.right, body.bias)]
+        self._packed: Array | None = None
+        self._is_packable = (
+            body.right is not None
+            and body.right.space is Space.WEIGHT
+            and not self._places[1][1:-1].any()
+            and self.count * int(self._axes[-1]) <= _MAX_PACKED
+        )
         self._one, self._zero = np.ones(1, dtype=np.float32), np.zeros(1, dtype=np.float32)
         self._bounds = bounds(body)
 
@@ -63,7 +78,8 @@ class Terms:
         """All elements, flat. Raises `RunNotFinite`."""
         out = np.empty(elements, dtype=np.float32)
         factor = error_factor(self.count)
-        if self._kernels.sweep(*self._tables(memory), self._body.divisor, factor, *self._bounds, out):
+        tables = self._pack(self._tables(memory)) if self._is_packable else self._tables(memory)
+        if self._kernels.sweep(*tables, self._body.divisor, factor, *self._bounds, out):
             self.resolve(memory, out)
         return out
 
@@ -75,10 +91,14 @@ class Terms:
         if broken >= 0:
             raise RunNotFinite(f"element {broken} is a sum with an infinite operand")
 
-    def _place(self, operand: Operand | None) -> Array:
-        strides = (0,) * (len(self._axes) - self._widened) if operand is None else operand.strides
-        offset = 0 if operand is None else operand.offset
-        return np.array([offset, *strides, *([0] if self._widened else [])], dtype=np.int64)
+    def _pack(self, tables: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The tables with the right operand laid out [terms, last axis], for loops along that axis."""
+        width = int(self._axes[-1])
+        if self._packed is None:
+            first, step = int(self._places[1][0]), int(self._places[1][-1])
+            self._packed = tables[4][first + self._right[:, None] + np.arange(width) * step].reshape(-1)
+        place = np.array([0, *[0] * (len(self._axes) - 1), 1], dtype=np.int64)
+        return (*tables[:4], self._packed, place, np.arange(self.count) * width, *tables[7:])
 
     def _tables(self, memory: Memory) -> tuple[Array, ...]:
         body = self._body
@@ -96,3 +116,30 @@ def bounds(body: Contract) -> tuple[float, float]:
         -math.inf if body.lower is None else float(body.lower),
         math.inf if body.upper is None else float(body.upper),
     )
+
+
+def _merge(
+    axes: tuple[int, ...], strides: Sequence[tuple[int, ...]], clipped: set[int]
+) -> tuple[list[int], list[tuple[int, ...]], dict[int, int]]:
+    """The axes without those of one element, neighbours joined where no clip names them and all operands allow it.
+
+    Also each operand's strides over them, and the new number of every clipped axis. The last one is never clipped.
+    """
+    kept: list[tuple[int, list[int]]] = []
+    numbers: dict[int, int] = {}
+    joinable = False
+    for axis, size in enumerate(axes):
+        moves = [stride[axis] for stride in strides]
+        if axis in clipped:
+            numbers[axis] = len(kept)
+            kept.append((size, moves))
+            joinable = False
+        elif size != 1:
+            if joinable and all(outer == inner * size for outer, inner in zip(kept[-1][1], moves, strict=True)):
+                kept[-1] = (kept[-1][0] * size, moves)
+            else:
+                kept.append((size, moves))
+            joinable = True
+    if not joinable:
+        kept.append((1, [0] * len(strides)))
+    return [size for size, _ in kept], [tuple(column) for column in zip(*(m for _, m in kept), strict=True)], numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,22 @@ from numpy.typing import DTypeLike, NDArray
 from sworn.model.program import Operand, Reduction, Space
 
 Array = NDArray[Any]
+#: What moves along a dimension: (0, axis, multiple) or (1, reduction, multiple).
+_Roles = tuple[tuple[int, int, int], ...]
+
+
+class Scratch:
+    """Buffers of float64 that runs use again and again: fresh memory costs a page fault per 4 KiB."""
+
+    def __init__(self) -> None:
+        self._buffers = [np.empty(0), np.empty(0)]
+
+    def take(self, number: int, shape: tuple[int, ...]) -> Array:
+        """One of two buffers in some shape, holding anything; the same memory each time."""
+        elements = math.prod(shape)
+        if self._buffers[number].size < elements:
+            self._buffers[number] = np.empty(elements)
+        return self._buffers[number][:elements].reshape(shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +38,7 @@ class Memory:
 
     values: list[Array | None]
     weights: tuple[Array, ...]
+    scratch: Scratch
 
     def read(self, operand: Operand) -> Array:
         """The whole tensor that an operand reads from, flat."""
@@ -45,7 +63,7 @@ def operand_view(memory: Memory, operand: Operand, axes: Sequence[int]) -> Array
 def merges(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether dimensions can be seen as one with a single stride."""
     kept = [(size, stride) for size, stride in zip(shape, strides, strict=True) if size != 1]
-    return all(outer == inner * size for (_, outer), (size, inner) in zip(kept, kept[1:], strict=False))
+    return all(outer == inner * size for (_, outer), (size, inner) in pairwise(kept))
 
 
 def select(items: Sequence[int], numbers: Sequence[int]) -> tuple[int, ...]:
@@ -104,7 +122,9 @@ def plan_windows(
         return None
     free = [k for k, size in enumerate(axes) if k not in clipped and size > 1 and operand.strides[k]]
     still = [j for j, r in enumerate(reductions) if r.clip is None and r.extent > 1 and strides[j]]
-    entries = [(_Dimension(stride=operand.strides[k], count=axes[k], size=axes[k]), ((0, k, 1),)) for k in free]
+    entries: list[tuple[_Dimension, _Roles]] = [
+        (_Dimension(stride=operand.strides[k], count=axes[k], size=axes[k]), ((0, k, 1),)) for k in free
+    ]
     entries += [
         (_Dimension(stride=strides[j], count=reductions[j].extent, size=reductions[j].extent), ((1, j, 1),))
         for j in still
@@ -146,9 +166,7 @@ def _clipped_dimension(
     return dimension, unit * (first - clip.origin), clip.step
 
 
-def _place(
-    entries: Sequence[tuple[_Dimension, tuple[tuple[int, int, int], ...]]], offset: int, *, axes: int, reductions: int
-) -> Windows:
+def _place(entries: Sequence[tuple[_Dimension, _Roles]], offset: int, *, axes: int, reductions: int) -> Windows:
     places = [[0] * axes, [0] * reductions]
     stride = 1
     for dimension, roles in reversed(entries):

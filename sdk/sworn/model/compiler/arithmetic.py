@@ -141,7 +141,6 @@ def modulo(call: Call) -> Value:
 def power(call: Call) -> Value:
     """A power whose exponent is one constant."""
     base = call.value(0)
-    require_float(call, base)
     exponents = call.array(1, "the exponent")
     if exponents is None or exponents.size == 0 or (exponents != exponents.flat[0]).any():
         raise call.refused("only one constant exponent for all elements is supported")
@@ -151,6 +150,8 @@ def power(call: Call) -> Value:
     exponent = exponents.flat[0]
     if float(np.float32(exponent)) != exponent:
         raise call.refused(f"the exponent {exponent} is not a float32")
+    if base.dtype is not DType.FLOAT32 and (exponent < 0 or exponent != int(exponent)):
+        raise call.refused(f"the exponent {exponent} of an integer is not a natural number")
     return pointwise(call.build, Function.POW, expanded(base, shape), alpha=float(exponent))
 
 

@@ -20,7 +20,9 @@ from sworn.model.compiler.values import Axes, Value, reshaped, row_major, transp
 from sworn.model.lowered import Evaluator
 from sworn.model.program import (
     Body,
+    Contract,
     Copy,
+    Extremum,
     Operand,
     Piece,
     Pointwise,
@@ -109,6 +111,8 @@ class Builder:
         """
         kind = TensorType(dtype=dtype, shape=tuple(shape))
         self._check(kind)
+        if isinstance(body, Contract | Extremum) and any(reduction.extent == 0 for reduction in body.reductions):
+            raise ModelUnsupported(f"{self.label}: a reduction over nothing")
         axes, body = simplified(axes, body)
         step = Step(output=kind, axes=axes, body=body, virtual=virtual)
         if fold and all(operand.space is Space.WEIGHT for operand in operands(body)):

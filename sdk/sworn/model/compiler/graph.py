@@ -14,9 +14,6 @@ from onnx import defs, numpy_helper
 
 from sworn.errors import ModelMalformed, ModelUnsupported
 
-#: Oldest operator set of ai.onnx whose rules for broadcasting are today's.
-OLDEST_OPSET = 7
-
 Array = npt.NDArray[Any]
 
 
@@ -58,15 +55,13 @@ class Graph:
 def import_graph(model: onnx.ModelProto) -> Graph:
     """The graph of an admitted model, dead nodes left out.
 
-    Raises `ModelUnsupported` for functions, sparse constants and operator sets that are too old.
+    Raises `ModelUnsupported` for functions and sparse constants.
     """
     if model.functions:
         raise ModelUnsupported("models with functions of their own are not supported; inline them before export")
     if model.graph.sparse_initializer:
         raise ModelUnsupported("sparse constants are not supported")
     opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import}
-    if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
-        raise ModelUnsupported(f"operator set {opsets['']} of ai.onnx is older than {OLDEST_OPSET}")
     outputs = tuple(value.name for value in model.graph.output)
     nodes = tuple(_node(proto, opsets) for proto in _live(model.graph, set(outputs)))
     return Graph(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 from sworn.errors import ConfigurationError, ModelMalformed, ModelUnsupported
-from sworn.model.admission import admit
+from sworn.model.admission import MAX_ARTIFACT_BYTES, admit
 from sworn.model.compiler.assembly import assembled
 from sworn.model.compiler.builder import Builder
 from sworn.model.compiler.graph import Graph, Node, decoded, import_graph
@@ -16,11 +16,15 @@ from sworn.model.compiler.values import Value
 from sworn.model.lowered import Evaluator, Lowered
 from sworn.model.program import TensorType
 from sworn.model.schema import graph_schema
-from sworn.types import Schema, TensorSpec
+from sworn.types import DType, Schema, TensorSpec
 
 
 def lower(
-    artifact: bytes, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None, evaluate: Evaluator
+    artifact: bytes,
+    *,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    evaluate: Evaluator,
+    max_bytes: int = MAX_ARTIFACT_BYTES,
 ) -> Lowered:
     """The program of a model, with every shape fixed.
 
@@ -30,7 +34,7 @@ def lower(
     Raises `ModelMalformed`, `ModelTooLarge`, `ModelUnsupported` (with operator, node and reason), and
     `ConfigurationError` for ``input_shapes`` that do not fit.
     """
-    model = admit(artifact)
+    model = admit(artifact, max_bytes=max_bytes)
     declared = graph_schema(model.graph)
     inputs = _fixed_inputs(declared, dict(input_shapes or {}))
     build = Builder([TensorType(dtype=spec.dtype, shape=shape) for spec, shape in inputs], evaluate=evaluate)
@@ -116,6 +120,8 @@ def _fixed_shape(spec: TensorSpec, given: tuple[int, ...] | None) -> tuple[int, 
     fixed = tuple(size for size in shape if size is not None)
     if not fits:
         raise ConfigurationError(f"input {spec.name!r} has shape {_text(spec.shape)}; {_text(shape)} does not fit")
+    if spec.dtype is DType.FLOAT64:
+        raise ModelUnsupported(f"input {spec.name!r} is float64, which is not supported; convert the model to float32")
     if prod(fixed) < 1 or any(size < 0 for size in fixed):
         raise ModelUnsupported(f"input {spec.name!r} has shape {_text(shape)}: it has no elements")
     return fixed

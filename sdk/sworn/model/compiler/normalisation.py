@@ -16,6 +16,7 @@ from sworn.model.compiler.roots import inverse_root
 from sworn.model.compiler.steps import Sum, contract, pointwise, total
 from sworn.model.compiler.values import Value, expanded, inverse, storage_order, transposed
 from sworn.model.program import Clip, Function, Reduction
+from sworn.types import DType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +246,7 @@ def mean_variance_normalization(call: Call) -> Value:
 
 @lowers("LpNormalization", 1, 22)
 def lp_normalization(call: Call) -> Value:
-    """Gives x divided by its 1- or 2-norm along an axis."""
+    """Gives x divided by its 1- or 2-norm along an axis; 0 where the norm is 0."""
     build, value = call.build, call.value(0)
     require_float(call, value)
     axis, order = call.axis(call.integer("axis", -1), value.rank), call.integer("p", 2)
@@ -255,4 +256,6 @@ def lp_normalization(call: Call) -> Value:
         norm = pointwise(build, Function.SQRT, total(build, value, (axis,), keep=True, square=True))
     else:
         norm = total(build, pointwise(build, Function.ABS, value), (axis,), keep=True)
+    nothing = pointwise(build, Function.EQUAL, norm, build.scalar(0), dtype=DType.BOOL)
+    norm = pointwise(build, Function.WHERE, nothing, build.scalar(1), norm, dtype=norm.dtype)
     return pointwise(build, Function.DIV, value, norm)

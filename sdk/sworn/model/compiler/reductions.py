@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy as np
 from sworn.model.compiler.arithmetic import require_float
 from sworn.model.compiler.operators import Call, lowers
 from sworn.model.compiler.steps import extreme, near, pointwise, position, split_axes, total, unreduced
-from sworn.model.compiler.values import Axes, Value, row_major, sliced
+from sworn.model.compiler.values import Axes, Value, picked, row_major, sliced
 from sworn.model.program import Function, Lookup, Rank
 from sworn.types import DType
+
+#: Factors of one product: each is a step.
+MAX_FACTORS = 256
 
 
 def reduced_axes(call: Call, value: Value) -> Axes | None:
@@ -44,13 +48,27 @@ def reduce_sum(call: Call) -> Value:
 
 @lowers("ReduceProd", 1, 11, 13, 18)
 def reduce_product(call: Call) -> Value:
-    """Product of integer constants; it occurs in computations of shapes."""
-    array, axes = call.array(0, "the factors of ReduceProd"), reduced_axes(call, call.value(0))
-    if array is None or array.dtype.kind not in "iu":
-        raise call.refused("only products of integers are supported")
+    """A left fold of multiplications, in row-major order of the reduced axes."""
+    build, value = call.build, call.value(0)
+    axes, keep = reduced_axes(call, value), bool(call.integer("keepdims", 1))
     if axes is None:
-        return call.value(0)
-    return call.build.constant(np.prod(array, axis=axes, keepdims=bool(call.integer("keepdims", 1)), dtype=array.dtype))
+        return value
+    array = build.array(value)
+    if array is not None and array.dtype.kind in "iu":
+        return build.constant(np.prod(array, axis=axes, keepdims=keep, dtype=array.dtype))
+    count = prod(value.shape[axis] for axis in axes)
+    if not 1 <= count <= MAX_FACTORS:
+        raise call.refused(f"a product of {count} factors; 1 to {MAX_FACTORS} are possible")
+    kept = tuple(axis for axis in range(value.rank) if axis not in axes)
+    parts = [_factor(value, axes, place) for place in np.ndindex(*(value.shape[axis] for axis in axes))]
+    product = reduce(lambda left, right: pointwise(build, Function.MUL, left, right), parts)
+    return unreduced(product, value, kept=kept, axes=axes, keep=keep)
+
+
+def _factor(value: Value, axes: Axes, place: tuple[int, ...]) -> Value:
+    for axis, index in zip(reversed(axes), reversed(place), strict=True):
+        value = picked(value, axis, index)
+    return value
 
 
 @lowers("ReduceMax", 1, 11, 12, 13, 18, 20)

@@ -10,12 +10,17 @@ from sworn.model.compiler import (
     arithmetic,
     contractions,
     convolution_transposed,
+    features_ml,
     indexing,
+    linear_ml,
     normalisation,
     padding,
     pooling,
+    quantised,
+    recurrent,
     reductions,
     shapes,
+    trees,
 )
 from sworn.model.compiler.operators import Lowering
 
@@ -24,12 +29,17 @@ _FAMILIES = (
     arithmetic,
     contractions,
     convolution_transposed,
+    features_ml,
     indexing,
+    linear_ml,
     normalisation,
     padding,
     pooling,
+    quantised,
+    recurrent,
     reductions,
     shapes,
+    trees,
 )
 
 

@@ -254,6 +254,10 @@ def extreme(build: Builder, value: Value, axes: Sequence[int], *, largest: bool,
         kept = [axis for axis in range(value.rank) if axis not in axes]
         part = value.view([value.shape[axis] for axis in kept], [value.strides[axis] for axis in kept])
         return unreduced(part, value, kept=kept, axes=axes, keep=keep)
+    if value.dtype is DType.BOOL:
+        number = pointwise(build, Function.CAST, value, dtype=DType.UINT8)
+        result = extreme(build, number, axes, largest=largest, keep=keep)
+        return pointwise(build, Function.CAST, result, dtype=DType.BOOL)
     where = position(build, value, axes, largest=largest, virtual=True)
     kept, _ = split_axes(value, axes)
     sizes = tuple(value.shape[axis] for axis in kept)

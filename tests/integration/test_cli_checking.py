@@ -1,0 +1,105 @@
+"""`sworn model compile|run|trace|audit`: what anyone can check without a chain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.command_line import CommandLine
+
+import sworn
+from sworn.cli.exit_codes import ExitCode
+from sworn.testing.models import example_rows, load_model
+
+ROW = example_rows("diabetes_progression")[0]
+INPUT = "features=" + json.dumps(ROW.inputs["features"].tolist())
+
+
+@pytest.fixture
+def line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """The command line, without a chain."""
+    return CommandLine(capsys, monkeypatch)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """Path of a model file."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(load_model("diabetes_progression"))
+    return str(path)
+
+
+def test_model_compile_shows_identity_and_every_step(line: CommandLine, model: str) -> None:
+    """The id is the one that the library computes, and the program is complete."""
+    compiled = sworn.compile_model(model)
+
+    document = line.json("model", "compile", model)
+
+    assert document["model_id"] == "0x" + compiled.model_id.hex()
+    assert document["profile"] == "exact"
+    assert len(document["program"]) == document["steps"] == len(compiled.program.steps)
+    assert {"rule", "tensor", "terms", "name"} <= set(document["program"][0])
+
+
+def test_model_compile_for_people_is_a_table(line: CommandLine, model: str) -> None:
+    """Without --json the steps are a table."""
+    outcome = line.run("model", "compile", model)
+
+    assert outcome.code == ExitCode.OK
+    assert "contract" in outcome.out
+    assert "program root" in outcome.out
+
+
+def test_model_run_gives_outputs_of_profile_exact(line: CommandLine, model: str) -> None:
+    """The answer agrees with the estimator to rounding, and with the library to the bit."""
+    document = line.json("model", "run", model, "--input", INPUT)
+
+    found = np.array(document["outputs"]["progression"], dtype=np.float32)
+    np.testing.assert_array_equal(found, sworn.compile_model(model).run(ROW.inputs)["progression"])
+    np.testing.assert_allclose(found, ROW.outputs["progression"], rtol=1e-4)
+
+
+def test_model_trace_commits_to_every_tensor(line: CommandLine, model: str) -> None:
+    """One root per tensor, and the trace root that a challenger would compute."""
+    trace = sworn.compile_model(model).trace(ROW.inputs)
+
+    document = line.json("model", "trace", model, "--input", INPUT)
+
+    assert document["trace_root"] == "0x" + trace.root.hex()
+    assert document["tensor_roots"] == ["0x" + root.hex() for root in trace.tensor_roots]
+
+
+def test_model_audit_of_honest_run_finds_nothing(line: CommandLine, model: str) -> None:
+    """Every element is checked again, and none is wrong."""
+    document = line.json("model", "audit", model, "--input", INPUT)
+
+    assert document["faults"] == []
+    assert document["elements_checked"] > 40
+
+
+def test_model_run_with_wrong_shape_says_what_is_expected(line: CommandLine, model: str) -> None:
+    """An input that does not fit is refused with name, expected and given shape."""
+    error = line.failed("model", "run", model, "--input", "features=[[1.0]]")
+
+    assert error["type"] == "ShapeMismatch"
+    assert "features" in error["message"]
+
+
+@pytest.mark.parametrize("shape", ["features", "=1,2", "features=a,b"])
+def test_model_compile_with_malformed_shape_says_how_to_write_it(line: CommandLine, model: str, shape: str) -> None:
+    """A shape that cannot be read is a typed error with an example."""
+    error = line.failed("model", "compile", model, "--shape", shape)
+
+    assert "name=1,3,32" in error["message"]
+
+
+def test_model_compile_of_garbage_is_a_typed_error(line: CommandLine, tmp_path: Path) -> None:
+    """A file that is no model ends with a message, not with a traceback."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x00garbage")
+
+    error = line.failed("model", "compile", str(path))
+
+    assert error["type"] == "ModelMalformed"
