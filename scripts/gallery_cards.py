@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
+
 from train_models import IR_VERSION, OPSETS, short, tensor
 
 MAX_BYTES = 400_000
@@ -56,7 +57,7 @@ def stable_bytes(exhibit: Exhibit) -> bytes:
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-    opsets = sorted((entry.domain, OPSETS.get(entry.domain, 0)) for entry in model.opset_import)
+    opsets = sorted({(entry.domain, OPSETS.get(entry.domain, 0)) for entry in model.opset_import})
     del model.opset_import[:]
     model.opset_import.extend(helper.make_opsetid(*opset) for opset in opsets if opset[1])
     onnx.checker.check_model(model, full_check=True)

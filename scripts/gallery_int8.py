@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from gallery_cards import Exhibit, Rows, stable_bytes
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -18,6 +17,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from gallery_cards import Exhibit, Rows, stable_bytes
 
 CALIBRATION_ROWS = 200
 

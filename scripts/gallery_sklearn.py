@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gallery_cards import Exhibit, Rows, accuracy
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -16,6 +15,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from gallery_cards import Exhibit, Rows, accuracy
 from train_models import BUNDLED, OPSETS, SEED
 
 CANCER = "Breast Cancer Wisconsin (Diagnostic) by Wolberg, Street, Mangasarian: 569 cases, 30 measurements"

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from gallery_cards import Exhibit, Predict, Rows, accuracy
-from gallery_sklearn import DIGITS
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+
+from gallery_cards import Exhibit, Predict, Rows, accuracy
+from gallery_sklearn import DIGITS
 from train_models import BUNDLED, OPSETS, SEED
 
 torch: Any = importlib.import_module("torch")
@@ -228,7 +229,7 @@ def lstm() -> Exhibit:
         metric="mse",
         score=lambda given: float(np.mean((given["next"] - held_out) ** 2)),
         notes={
-            "data": f"SYNTHETIC: {STEPS:,} steps of two sine waves with drifting phase and autoregressive noise, seeded",
+            "data": f"SYNTHETIC: {STEPS:,} steps of two sine waves with drifting phase and autoregressive noise",
             "licence": "made by scripts/train_gallery.py; no licence needed",
             "estimator": f"LSTM(24) over {WINDOW} values, one Gemm on its last state",
             "meaning": "the next value of the series",

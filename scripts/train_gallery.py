@@ -17,11 +17,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from gallery_cards import gallery_files
 from gallery_int8 import int8_exhibits
 from gallery_sklearn import sklearn_exhibits
 from gallery_torch import digits, torch_exhibits
-from threadpoolctl import threadpool_limits
 
 TARGET = Path(__file__).resolve().parent.parent / "sdk" / "sworn" / "testing" / "gallery_models"
 MAX_TOTAL_BYTES = 2_000_000

@@ -53,6 +53,7 @@ SIBLINGS = MappingProxyType(
         ("engine", "referee"): "elements that a fast path cannot decide are decided by the referee's functions",
         ("referee", "model"): "a referee judges the steps of a program",
         ("cli", "testing"): "`sworn demo` runs the local chain",
+        ("cli", ""): "`sworn model compile` puts a model together as `sworn.compile_model` does",
     }
 )
 

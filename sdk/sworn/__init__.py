@@ -13,15 +13,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from sworn.chain.deployment_files import load_deployment, save_deployment
     from sworn.client import (
         AsyncClient,
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from sworn.client.identities import AccountLike
     from sworn.errors import SwornError
     from sworn.model import model_id
-    from sworn.model.program import Program
     from sworn.storage import ArtifactStore
     from sworn.types import (
         Address,
@@ -193,27 +190,18 @@ def compile_model(
     fit.
     """
     from sworn.engine.exact import ExactExecutor
-    from sworn.errors import ModelUnsupported
     from sworn.model import read_artifact
     from sworn.model.compiler import lower
-    from sworn.types import Profile
-    from sworn.verification import CompiledModel
+    from sworn.verification.compilation import compile_artifact
 
-    if profile != Profile.EXACT.name.lower():
-        raise ModelUnsupported(f"models cannot be compiled in profile {profile!r}, only in 'exact'")
-    artifact = model if isinstance(model, bytes) else read_artifact(model)
-    lowered = lower(artifact, input_shapes=input_shapes, evaluate=_evaluate)
-    return CompiledModel.of(artifact, lowered, profile=Profile.EXACT, make_executor=ExactExecutor, threads=threads)
-
-
-def _evaluate(
-    program: Program, weights: Sequence[npt.NDArray[Any]], inputs: Sequence[npt.NDArray[Any]]
-) -> list[npt.NDArray[Any]]:
-    """Every value of a run, in order: what constants are computed with."""
-    from sworn.engine.exact import execute
-
-    found = execute(program, weights, inputs, keep=True, include_virtual=True)
-    return [found[number] for number in range(len(program.inputs) + len(program.steps))]
+    return compile_artifact(
+        model if isinstance(model, bytes) else read_artifact(model),
+        profile=profile,
+        input_shapes=input_shapes,
+        lower=lower,
+        make_executor=ExactExecutor,
+        threads=threads,
+    )
 
 
 def _artifact_cache() -> ArtifactStore:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.lies import all_proofs, faulty_traces
 from tests.support.programs import matmul, unary
 from tests.support.subjects import compiled, corrupted, every_rule, faults_of, random_inputs
 
@@ -13,7 +14,6 @@ from sworn.model.footprint import footprint
 from sworn.model.program import Function
 from sworn.referee import (
     FaultKind,
-    FaultProof,
     check,
     decode_proof,
     encode_proof,
@@ -21,7 +21,7 @@ from sworn.referee import (
     proof_to_json,
 )
 from sworn.types import Profile
-from sworn.verification import CompiledModel, Fault, Trace, difference, prove
+from sworn.verification import CompiledModel, Trace, difference, prove
 
 
 @pytest.fixture(scope="module")
@@ -34,54 +34,6 @@ def model() -> CompiledModel:
 def trace(model: CompiledModel) -> Trace:
     """An honest run of it."""
     return model.trace(random_inputs(model))
-
-
-def resized(trace: Trace, number: int, size: int) -> Trace:
-    """The trace with another number of elements in one tensor."""
-    values = list(trace.values)
-    values[number] = np.resize(values[number].reshape(-1), size)
-    return Trace.of(trace.subject, values)
-
-
-def second_best(trace: Trace, index: int) -> int:
-    """The position in a full 3 × 3 window that only the best element refutes."""
-    y, x, channel = np.unravel_index(index, (3, 3, 6))
-    window = trace.values[3].reshape(6, 6, 6)[2 * y - 1 : 2 * y + 2, 2 * x - 1 : 2 * x + 2, channel]
-    assert window.shape == (3, 3)
-    return int(np.argsort(window.reshape(-1))[-2])
-
-
-def faulty_traces(trace: Trace) -> dict[str, Trace]:
-    """One trace for every kind of fault and every form of proof."""
-    values, subject = trace.values, trace.subject
-    return {
-        "contraction": corrupted(trace, 3, 20, trace.bits(3, 20) ^ 1),
-        "extremum": corrupted(trace, 5, 30, second_best(trace, 30)),
-        "extremum that is no position": corrupted(trace, 5, 30, 1 << 63),
-        "extremum in the padding": corrupted(trace, 5, 0, 0),
-        "lookup": corrupted(trace, 6, 1, trace.bits(6, 1) ^ 1),
-        "copy": corrupted(trace, 7, 0, 0x3F800000),
-        "function": corrupted(trace, 8, 3, trace.bits(8, 3) ^ 1),
-        "not canonical": corrupted(trace, 8, 3, 0x80000000),
-        "rank": corrupted(trace, 9, 0, (trace.bits(9, 0) + 1) % 4),
-        "tree": corrupted(trace, 10, 3, (trace.bits(10, 3) + 1) % 4),
-        "leaf that is none": corrupted(trace, 10, 3, 4),
-        "leaf of a tree without nodes": corrupted(trace, 10, 2, 1),
-        "integers": corrupted(trace, 11, 4, trace.bits(11, 4) ^ 1),
-        "input that is not finite": corrupted(trace, 0, 5, 0x7F800000),
-        "output that is not finite": corrupted(trace, 13, 5, 0x7F800000),
-        "short input": resized(trace, 1, 19),
-        "long step": resized(trace, 8, 300),
-        "tensor too many": Trace.of(subject, [*values, values[0]]),
-        "tensor too few": Trace.of(subject, values[:-1], input_root=trace.input_root, output_root=trace.output_root),
-        "other input": Trace.of(subject, values, input_root=bytes(31) + b"\x01"),
-        "other output": Trace.of(subject, values, output_root=bytes(31) + b"\x01"),
-    }
-
-
-def proof_of(model: CompiledModel, trace: Trace) -> FaultProof:
-    """The proof of the fault for which a trace was made: the last one that is found."""
-    return faults_of(model, trace)[-1].proof() if len(trace.values) else pytest.fail("no values")
 
 
 def test_audit_of_an_honest_trace_finds_nothing(model: CompiledModel, trace: Trace) -> None:
@@ -173,6 +125,20 @@ def test_fault_of_an_element_names_step_and_bits(model: CompiledModel, trace: Tr
     assert len(model.audit(corrupted(trace, 1, 0, 0), max_faults=2)) == 2
 
 
+def test_audit_of_values_that_are_not_canonical_blames_them_alone(model: CompiledModel, trace: Trace) -> None:
+    """NaN, −0 and odd bools are faults where they stand; what follows is judged by what they mean, or not at all."""
+    true = int(np.flatnonzero(trace.values[12])[0])
+    assert [(f.value, f.index) for f in faults_of(model, corrupted(trace, 12, true, 2))] == [(12, true)]
+    zero = int(np.flatnonzero(trace.values[3] == 0)[0]) if (trace.values[3] == 0).any() else None
+    assert zero is None or {f.value for f in faults_of(model, corrupted(trace, 3, zero, 0x80000000))} == {3}
+    nan = faults_of(model, corrupted(trace, 8, 5, 0x7FC00001))
+    assert [(f.value, f.index) for f in nan] == [(8, 5)]
+    assert check(nan[0].proof())
+    given = faults_of(model, corrupted(trace, 1, 5, 0x7FC00001))
+    assert [(f.kind, f.value, f.index) for f in given] == [(FaultKind.PORT, 1, 5)]
+    assert check(given[0].proof())
+
+
 @pytest.mark.parametrize(
     ("made", "inputs"),
     [
@@ -193,17 +159,6 @@ def test_element_without_a_value_convicts_whoever_states_one(made: Any, inputs: 
     assert found[0].index == next(iter(inputs))[1] // (1 if len(arrays) == 1 else 4) * (1 if len(arrays) == 1 else 5)
     assert "no value" in str(found[0])
     assert check(found[0].proof())
-
-
-def all_proofs(model: CompiledModel, trace: Trace) -> dict[str, FaultProof]:
-    """One proof of every form."""
-    found = {}
-    for name, lie in faulty_traces(trace).items():
-        faults = faults_of(model, lie)
-        changed = [n for n, value in enumerate(trace.values) if n < len(lie.values) and value is not lie.values[n]]
-        mine: list[Fault] = [f for f in faults if not changed or f.value in changed] or faults
-        found[name] = mine[0].proof()
-    return found
 
 
 def test_proofs_of_every_form_come_back_from_bytes_and_json(model: CompiledModel, trace: Trace) -> None:
@@ -275,7 +230,7 @@ def test_proof_with_any_byte_changed_is_rejected(model: CompiledModel, trace: Tr
 
 def test_proof_in_json_with_other_fields_is_refused(model: CompiledModel, trace: Trace) -> None:
     """What people read beside a proof has to be what it proves."""
-    written = proof_to_json(proof_of(model, faulty_traces(trace)["other output"]))
+    written = proof_to_json(all_proofs(model, trace)["other output"])
     for key in written:
         for bad in ({**written, key: "0x00"}, {k: v for k, v in written.items() if k != key}):
             with pytest.raises(CodecError):

@@ -12,8 +12,10 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from tests.support.interpreter import interpret
 
+from sworn.engine.exact import execute
 from sworn.model.compiler import lower
 from sworn.model.lowered import Lowered
+from sworn.model.program import Program
 
 Array = npt.NDArray[Any]
 
@@ -55,6 +57,12 @@ def one_node(
         rank = len(shapes[info.name].tensor_type.shape.dim) if known else feeds[0].ndim
         info.CopyFrom(helper.make_tensor_value_info(info.name, kind, [None] * rank))
     return bytes(model.SerializeToString()), feeds
+
+
+def evaluate(program: Program, weights: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
+    """Every value of a program by the exact executor."""
+    values = execute(program, weights, inputs, keep=True, include_virtual=True)
+    return [values[number] for number in range(len(values))]
 
 
 def run(lowered: Lowered, feeds: Sequence[Array]) -> list[Array]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.support.ieee754 import BINARY32
 
 from sworn.model.program import (
     Body,
@@ -26,7 +27,6 @@ from sworn.model.program import (
     TensorType,
 )
 from sworn.types import DType
-from tests.support.ieee754 import BINARY32
 
 Array = NDArray[Any]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from tests.support import graphs
 from tests.support.compiling import compiled, one_node
 from tests.support.interpreter import interpret
 
-from sworn.errors import ConfigurationError, ModelMalformed, ModelUnsupported
+from sworn.errors import ConfigurationError, ModelMalformed, ModelUnsupported, SwornError
 from sworn.model.compiler import lower, lowering
 from sworn.model.compiler.operators import Lowering
 
@@ -111,3 +112,27 @@ def test_output_stated_with_another_shape_is_refused() -> None:
     nodes = [helper.make_node("Transpose", ["x"], ["y"])]
     with pytest.raises(ModelMalformed):
         compiled(graphs.build(nodes, [("x", FLOAT, (2, 3))], [("y", FLOAT, (3, 3))]))
+
+
+def test_files_with_bytes_changed_raise_typed_errors_only() -> None:
+    """Whatever a damaged file holds, compiling it ends with a program or a typed error."""
+    random = Random(11)
+    weight = np.ones((2, 4, 3, 3), np.float32)
+    models = [
+        graphs.unary("Softmax", shape=(2, 3)),
+        one_node("Conv", [VALUE], constants={1: weight}, pads=[1, 1, 1, 1])[0],
+        one_node("MaxPool", [VALUE], kernel_shape=[3, 3], strides=[2, 2])[0],
+        one_node("Reshape", [VALUE], constants={1: np.array([4, -1])})[0],
+        one_node("Pad", [VALUE], constants={1: np.arange(8)}, mode="edge")[0],
+    ]
+    outcomes = set()
+    for _ in range(1500):
+        damaged = bytearray(random.choice(models))
+        for _ in range(random.randint(1, 3)):
+            damaged[random.randrange(len(damaged))] = random.choice((0, 1, 127, 128, 255, random.randrange(256)))
+        try:
+            compiled(bytes(damaged))
+            outcomes.add("compiled")
+        except SwornError as error:
+            outcomes.add(type(error).__name__)
+    assert {"compiled", "ModelMalformed", "ModelUnsupported"} <= outcomes

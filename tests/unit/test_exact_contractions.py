@@ -11,11 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from sworn.engine.exact import ExactExecutor, execute
-from sworn.errors import RunNotFinite
-from sworn.model.program import Contract, Program, Reduction
-from sworn.types import DType
 from tests.support.programs import (
     average_pool,
     bits,
@@ -31,6 +26,11 @@ from tests.support.programs import (
     weight,
     weights_of,
 )
+
+from sworn.engine.exact import ExactExecutor, execute
+from sworn.errors import RunNotFinite
+from sworn.model.program import Contract, Program, Reduction
+from sworn.types import DType
 
 Array = NDArray[Any]
 

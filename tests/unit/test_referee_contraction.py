@@ -137,7 +137,7 @@ def test_contraction_with_an_infinite_or_nan_operand_is_refused(bits: int) -> No
 
 
 def convolution(divisor: int = 1) -> tuple[Contract, tuple[int, ...], dict[TensorType, Bits]]:
-    """A 3×2 kernel, dilated and padded, over [5, 4, 3] (NHWC without N), 2 groups of output [4, 3, 2]; with bias."""
+    """A 3×2 kernel, dilated and padded, over [5, 4, 3], channels last, with 5×2 results of 2 channels; with bias."""
     x = TensorType(dtype=F, shape=(5, 4, 3))
     w = TensorType(dtype=F, shape=(2, 3, 2, 3))
     bias = TensorType(dtype=F, shape=(2,))
@@ -150,7 +150,7 @@ def convolution(divisor: int = 1) -> tuple[Contract, tuple[int, ...], dict[Tenso
                 extent=3, left_stride=12, right_stride=6, clip=Clip(axis=0, step=1, dilation=1, origin=-1, extent=5)
             ),
             Reduction(
-                extent=2, left_stride=6, right_stride=3, clip=Clip(axis=1, step=2, dilation=2, origin=-1, extent=4)
+                extent=2, left_stride=9, right_stride=3, clip=Clip(axis=1, step=2, dilation=3, origin=-1, extent=4)
             ),
             Reduction(extent=3, left_stride=1, right_stride=1),
         ),
@@ -168,7 +168,7 @@ def test_contraction_of_a_padded_window_counts_what_lies_inside(divisor: int) ->
     for number, (i, j, channel) in enumerate(itertools.product(*map(range, axes))):
         total, count = bias[channel], 0
         for di, dj, c in itertools.product(range(3), range(2), range(3)):
-            y, z = i - 1 + di, 2 * j - 1 + 2 * dj
+            y, z = i - 1 + di, 2 * j - 1 + 3 * dj
             if 0 <= y < 5 and 0 <= z < 4:
                 total += x[(y * 4 + z) * 3 + c] * w[((channel * 3 + di) * 2 + dj) * 3 + c]
                 count += 1
@@ -246,6 +246,6 @@ def test_contraction_that_contradicts_itself_is_refused() -> None:
         with pytest.raises(ModelMalformed):
             judge(body, scalar, (), {kind: [0] * 4, number: [0] * 4})(0)
     output = TensorType(dtype=DType.INT32, shape=())
-    for body in (replace(plain, divisor=2), replace(plain, lower=0.0)):
+    for body in (replace(plain, divisor=2), replace(plain, lower=0.0), replace(plain, right=operand(0, ()))):
         with pytest.raises(ModelMalformed):
             judge(body, output, (), {number: [0] * 4})(0)

@@ -40,7 +40,12 @@ def _compiled() -> _Kernel | None:
     # SAFETY: the kernel reads and writes whole little-endian words.
     if sys.byteorder != "little":
         return None
-    kernel: _Kernel = njit(cache=True, nogil=True)(_hash_rows)
+    kernel: _Kernel
+    try:
+        kernel = njit(cache=True, nogil=True)(_hash_rows)
+    except RuntimeError:
+        # Neither the package's folder nor the user's cache can be written.
+        kernel = njit(nogil=True)(_hash_rows)
     return kernel
 
 

@@ -19,6 +19,7 @@ from sworn.referee.floats import (
 )
 from sworn.types import DType
 
+_BYTES = frozenset({DType.UINT8, DType.INT8})
 #: Sums of two exponent fields, less one each: 2 · 253 at most.
 _BINS = 512
 
@@ -95,8 +96,14 @@ def _sum_of_products(left: Sequence[int], right: Sequence[int]) -> int:
 
 def _integer_sum(element: Element, body: Contract, left: Sequence[int], right: Sequence[int] | None) -> int:
     output = element.step.output.dtype
-    if body.divisor != 1 or body.lower is not None or body.upper is not None or output not in integers.INTEGERS:
-        raise ModelMalformed(f"a contraction to {output.name} has a divisor or bounds")
+    if output is not DType.INT32 or body.divisor != 1 or body.lower is not None or body.upper is not None:
+        raise ModelMalformed(f"a contraction to {output.name} with divisor {body.divisor} or bounds is not defined")
+    factors_of = [body.left] if body.right is None else [body.left, body.right]
+    taken = _BYTES | {DType.INT32} if body.right is None else _BYTES
+    if any(element.dtype(operand) not in taken for operand in factors_of):
+        raise ModelMalformed("a contraction of integers has operands that are no bytes")
+    if body.bias is not None and element.dtype(body.bias) is not DType.INT32:
+        raise ModelMalformed("a contraction of integers has a bias that is not int32")
     total = 0 if body.bias is None else integers.decode(element.bits(body.bias), element.dtype(body.bias))
     values = [integers.decode(bits, element.dtype(body.left)) - body.left_zero for bits in left]
     if body.right is None or right is None:

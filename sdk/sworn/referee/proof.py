@@ -25,8 +25,9 @@ from sworn.model.commitment import (
     step_leaf,
 )
 from sworn.model.encoding import Interface, StepRecord, decode_interface, decode_step
-from sworn.model.program import Rule, Space, TensorType
+from sworn.model.program import Rank, Rule, Space, TensorType
 from sworn.model.typing_rules import canonical
+from sworn.model.validation import MAX_ROW
 from sworn.referee.rules import step_element
 from sworn.referee.witness import refutes
 from sworn.types import DType, Model, ModelId, Profile
@@ -199,6 +200,7 @@ def _element(proof: FaultProof) -> bool:
     _require(proof.value == value, "the step writes another value")
     _require(proof.values.count == head.inputs + head.steps, "the trace has another number of tensors")
     _require(0 <= proof.index < step.output.elements, "an index outside of the tensor")
+    _require(not isinstance(step.body, Rank) or step.body.extent <= MAX_ROW, "a row that is too long")
     claimed = _bits(proof.values, value, step.output, proof.index)
     if not canonical(step.output.dtype, claimed):
         _require(proof.witness is None and proof.weights is None, "operands that are not needed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sworn.verification.audit import MAX_FAULTS, audit, difference
+from sworn.verification.compilation import compile_artifact
 from sworn.verification.compiled import CompiledModel
 from sworn.verification.faults import Fault
 from sworn.verification.proving import prove
@@ -18,6 +19,7 @@ __all__ = [
     "Subject",
     "Trace",
     "audit",
+    "compile_artifact",
     "difference",
     "prove",
 ]

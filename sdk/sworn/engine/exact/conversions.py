@@ -48,7 +48,7 @@ def integers_to_float32(array: Array) -> Array:
     return np.where(is_small, array.astype(np.float64), large).astype(np.float32)
 
 
-def quantize(a: Array, b: Array, c: Array, *, dtype: DType) -> Array:
+def quantize(a: Array, b: Array, c: Array | None = None, *, dtype: DType) -> Array:
     """saturate(RNE(a / b) + c).
 
     A quotient of two float32 below 2**17 that is not halfway between two integers differs from halfway by more than
@@ -57,23 +57,24 @@ def quantize(a: Array, b: Array, c: Array, *, dtype: DType) -> Array:
     return _saturate(np.rint(a.astype(np.float64) / b.astype(np.float64)), c, dtype)
 
 
-def requantize(a: Array, b: Array, c: Array, *, dtype: DType) -> Array:
+def requantize(a: Array, b: Array, c: Array | None = None, *, dtype: DType) -> Array:
     """saturate(RNE(RN(f32(a) · b)) + c)."""
     return _saturate(np.rint(integers_to_float32(a) * b).astype(np.float64), c, dtype)
 
 
-def _saturate(rounded: Array, c: Array, dtype: DType) -> Array:
+def _saturate(rounded: Array, c: Array | None, dtype: DType) -> Array:
     broken = np.isnan(rounded)
     if broken.any():
         raise RunNotFinite(f"element {int(np.flatnonzero(broken.reshape(-1))[0])} has no quantised value")
     limits = np.iinfo(dtype.numpy)
-    clipped: Array = np.clip(rounded + c.astype(np.float64), float(limits.min), float(limits.max))
+    moved = rounded if c is None else rounded + c.astype(np.float64)
+    clipped: Array = np.clip(moved, float(limits.min), float(limits.max))
     return clipped.astype(dtype.numpy)
 
 
-def dequantize(a: Array, b: Array, c: Array) -> Array:
+def dequantize(a: Array, b: Array, c: Array | None = None) -> Array:
     """RN((a − c) · b): 33 bits times 24 in two exact halves."""
-    difference = a.astype(np.int64) - c.astype(np.int64)
+    difference = a.astype(np.int64) if c is None else a.astype(np.int64) - c.astype(np.int64)
     scale = b.astype(np.float64)
     if a.dtype.itemsize == 1:
         return (difference * scale).astype(np.float32) + np.float32(0.0)

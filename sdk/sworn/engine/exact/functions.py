@@ -83,7 +83,10 @@ def check_function(function: Function, alpha: float) -> None:
 
 
 def _power(x: Array, alpha: float) -> Array:
-    """IEEE 754 `pow` with positive zeros; its edge cases are spelt out, as numpy's depend on the machine."""
+    """IEEE 754 `pow` with positive zeros, and NaN for a fractional power of −Inf.
+
+    Edge cases are spelt out: numpy's depend on the machine.
+    """
     if alpha == 0.0:
         return np.ones(x.shape)
     size = np.abs(x)
@@ -92,7 +95,7 @@ def _power(x: Array, alpha: float) -> Array:
     value[size == 0.0] = 0.0 if alpha > 0 else np.inf
     value[np.isinf(size)] = np.inf if alpha > 0 else 0.0
     if not float(alpha).is_integer():
-        value[(x < 0) & np.isfinite(x)] = np.nan
+        value[x < 0] = np.nan
     elif alpha % 2.0:
         np.negative(value, where=x < 0, out=value)
     return np.asarray(value)

@@ -37,10 +37,10 @@ def plan_pointwise(step: Step, body: Pointwise, *, kernels: Kernels) -> Run:
     elif function in ROUNDED:
         check_function(function, body.alpha)
         rule = _rounded(function, kernels)
-    elif function in _RULES:
+    elif function in _RULES and (function, dtype) != (Function.MOD, DType.FLOAT32):
         rule = _RULES[function]
     else:
-        raise ModelUnsupported(f"function {function.name}")
+        raise ModelUnsupported(f"function {function.name} of {dtype.name.lower()}")
 
     def run(memory: Memory) -> Array:
         operands = [operand_view(memory, operand, step.axes) for operand in body.operands]
@@ -91,9 +91,6 @@ def _check_divisor(right: Array) -> None:
 
 def _mod(operands: list[Array], *_: Any) -> Array:
     left, right = operands
-    if left.dtype == np.float32:
-        rest = np.fmod(left, right)
-        return np.where((rest != 0) & ((rest < 0) != (right < 0)), rest + right, rest) + _ZERO
     _check_divisor(right)
     return np.remainder(left, np.where(right == -1, 1, right) if left.dtype.kind == "i" else right)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from types import MappingProxyType
 
-from sworn.model.compiler.arithmetic import require_float
+from sworn.model.compiler.arithmetic import require_broadcast, require_float
 from sworn.model.compiler.operators import Call, lowers
 from sworn.model.compiler.steps import pointwise
 from sworn.model.compiler.values import Value
@@ -66,6 +66,7 @@ def prelu(call: Call) -> Value:
     """Scaled below 0 by the slope of the element's place; the slope broadcasts to the value, not the other way."""
     value, slope = call.present()
     require_float(call, value)
+    require_broadcast(call, slope, value)
     return pointwise(call.build, Function.PRELU, value, slope)
 
 
@@ -76,6 +77,8 @@ def clip(call: Call) -> Value:
     if call.version == 6:
         return pointwise(build, Function.CLIP, value, alpha=call.number("min", -inf), beta=call.number("max", inf))
     bounds = [call.optional(1), call.optional(2)]
+    if any(bound is not None and bound.elements != 1 for bound in bounds):
+        raise call.refused("a bound is not a single number")
     arrays = [None if bound is None else build.array(bound) for bound in bounds]
     fixed = all(bound is None or array is not None for bound, array in zip(bounds, arrays, strict=True))
     if fixed and value.dtype is DType.FLOAT32:

@@ -195,3 +195,9 @@ def require_float(call: Call, value: Value) -> None:
     """Refuses anything but float32."""
     if value.dtype is not DType.FLOAT32:
         raise call.refused(f"only float32 is supported, not {value.dtype.name.lower()}")
+
+
+def require_broadcast(call: Call, value: Value, target: Value) -> None:
+    """Refuses a value that does not broadcast to the target's shape."""
+    if broadcast([value.shape, target.shape]) != target.shape:
+        raise call.refused(f"shape {value.shape} does not broadcast to {target.shape}")

@@ -36,7 +36,7 @@ from sworn.model.program import (
 from sworn.types import DType
 
 #: Elements of one tensor.
-MAX_ELEMENTS = 1 << 28
+MAX_ELEMENTS = 1 << 27
 #: Bytes of all constants made during compilation.
 MAX_CONSTANT_BYTES = 4 << 30
 #: Steps of a draft; unrolled recurrences make many.
@@ -75,7 +75,7 @@ class Builder:
                 raise ModelUnsupported(f"{self.label}: a constant is not a number (NaN)")
             clean[clean == 0] = 0
         shape = tuple(map(int, clean.shape))
-        key = (dtype.name, shape, hashlib.sha256(clean.tobytes()).digest())
+        key = (dtype.name, shape, hashlib.sha256(clean.reshape(-1).view(np.uint8).data).digest())
         if key not in self._known_constants:
             self._constant_bytes += clean.nbytes
             if self._constant_bytes > MAX_CONSTANT_BYTES:

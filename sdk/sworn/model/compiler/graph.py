@@ -63,6 +63,7 @@ def import_graph(model: onnx.ModelProto) -> Graph:
         raise ModelUnsupported("sparse constants are not supported")
     opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import}
     outputs = tuple(value.name for value in model.graph.output)
+    _require_texts(*outputs, *(tensor.name for tensor in model.graph.initializer))
     nodes = tuple(_node(proto, opsets) for proto in _live(model.graph, set(outputs)))
     return Graph(
         nodes=nodes,
@@ -81,6 +82,7 @@ def _live(graph: onnx.GraphProto, needed: set[str]) -> list[onnx.NodeProto]:
 
 
 def _node(proto: onnx.NodeProto, opsets: Mapping[str, int]) -> Node:
+    _require_texts(proto.domain, proto.op_type, proto.name, *proto.input, *proto.output)
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     return Node(
         domain=domain,
@@ -105,6 +107,7 @@ def _version(domain: str, operator: str, opset: int) -> int:
 
 def _attributes(proto: onnx.NodeProto) -> Iterator[tuple[str, Any]]:
     for attribute in proto.attribute:
+        _require_texts(attribute.name)
         try:
             value = onnx.helper.get_attribute_value(attribute)
             if isinstance(value, bytes):
@@ -116,11 +119,17 @@ def _attributes(proto: onnx.NodeProto) -> Iterator[tuple[str, Any]]:
         yield attribute.name, value
 
 
+def _require_texts(*texts: object) -> None:
+    # protobuf hands out texts that are not UTF-8 as bytes.
+    if not all(isinstance(text, str) for text in texts):
+        raise ModelMalformed("a name is not UTF-8")
+
+
 def decoded(tensor: onnx.TensorProto) -> Array:
     """The elements of a constant. Raises `ModelMalformed`, `ModelUnsupported`."""
     try:
         array = numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise ModelMalformed(f"tensor {tensor.name!r} is malformed") from error
     if array.dtype.kind not in "fiub":
         raise ModelUnsupported(f"tensor {tensor.name!r} has element type {array.dtype}, which is not supported")

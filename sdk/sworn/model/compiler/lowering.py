@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
+from sworn.codec.payload import MAX_RANK
 from sworn.errors import ConfigurationError, ModelMalformed, ModelUnsupported
 from sworn.model.admission import MAX_ARTIFACT_BYTES, admit
 from sworn.model.compiler.assembly import assembled
@@ -88,11 +89,17 @@ class _Values:
         inputs = tuple(self.read(name, node.label) if name else None for name in node.inputs)
         self._build.label = node.label
         call = Call(node=node, values=inputs, build=self._build, readers=self._readers, earlier=self._calls)
-        result = lowering(call)
+        try:
+            result = lowering(call)
+        except IndexError as error:
+            # A lowering takes an axis of a tensor that has none: only a file with wrong shapes leads there.
+            raise call.refused("an input has too few axes") from error
         unread = sorted(set(node.attributes) - call.asked - lowering.ignored)
         if unread:
             raise call.refused(f"attribute {unread[0]} is not supported")
         results = result if isinstance(result, tuple) else (result,)
+        if any(value is not None and value.rank > MAX_RANK for value in results):
+            raise call.refused(f"a result of rank beyond {MAX_RANK} is not supported")
         for position, name in enumerate(node.outputs):
             if name:
                 self._values[name] = results[position] if position < len(results) else None

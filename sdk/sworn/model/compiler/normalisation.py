@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from sworn.model.compiler.arithmetic import require_float
+from sworn.model.compiler.arithmetic import require_broadcast, require_float
 from sworn.model.compiler.builder import Array, Builder
 from sworn.model.compiler.contractions import convolution, scaled_product
 from sworn.model.compiler.operators import Call, lowers
@@ -140,9 +140,11 @@ def layer_normalization(call: Call) -> tuple[Value | None, ...]:
     if call.integer("stash_type", 1) != 1:
         raise call.refused("only stash_type 1 (float32) is supported")
     axis = call.axis(call.integer("axis", -1), value.rank)
+    require_broadcast(call, scale, value)
     normal = _centred(build, value, range(axis, value.rank), epsilon=call.number("epsilon", 1e-5))
     result = pointwise(build, Function.MUL, normal.result, scale)
     if shift is not None:
+        require_broadcast(call, shift, value)
         result = pointwise(build, Function.ADD, result, shift)
     inverted = pointwise(build, Function.RECIPROCAL, normal.deviation) if call.wanted(2) else None
     return result, normal.mean, inverted
@@ -156,6 +158,7 @@ def rms_normalization(call: Call) -> Value:
     if call.integer("stash_type", 1) != 1:
         raise call.refused("only stash_type 1 (float32) is supported")
     axes = range(call.axis(call.integer("axis", -1), value.rank), value.rank)
+    require_broadcast(call, call.value(1), value)
     count = prod(value.shape[axis] for axis in axes)
     squares = total(build, value, axes, keep=True, divisor=count, square=True)
     widened = pointwise(build, Function.ADD, squares, build.scalar(call.number("epsilon", 1e-5)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,10 @@ class Call:
         value = self._attribute(name, default)
         if not isinstance(value, float | int):
             raise self.refused(f"attribute {name} is not a number")
-        return float(np.float32(value))
+        if isnan(value):
+            raise self.refused(f"attribute {name} is NaN")
+        with np.errstate(over="ignore"):
+            return float(np.float32(value))
 
     def text(self, name: str, default: str | None = None) -> str:
         """A text attribute."""

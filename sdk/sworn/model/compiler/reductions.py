@@ -153,7 +153,9 @@ def softmax(call: Call) -> Value:
     """max, Sub, Exp, Sum, Div; or max, Sub, Exp, Sum, Log, Sub."""
     value = call.value(0)
     require_float(call, value)
-    axis = call.axis(call.integer("axis", -1 if call.version >= 13 else 1), max(1, value.rank))
+    if value.rank == 0:
+        raise call.refused("a scalar has no axis")
+    axis = call.axis(call.integer("axis", -1 if call.version >= 13 else 1), value.rank)
     # Before version 13 the value is a matrix whose rows begin at the axis.
     axes = (axis,) if call.version >= 13 else tuple(range(axis, value.rank))
     return normalised_exponentials(call, value, axes, logarithm=call.operator == "LogSoftmax")

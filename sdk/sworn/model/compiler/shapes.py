@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import prod
 
 import numpy as np
@@ -199,7 +200,7 @@ def split(call: Call) -> tuple[Value | None, ...]:
         given = tuple(min(chunk, size - chunk * k) for k in range(count))
     if len(given) != count or min(given) < 0 or sum(given) != size:
         raise call.refused(f"{size} elements do not split into {count} parts {given}")
-    starts = [sum(given[:k]) for k in range(count)]
+    starts = accumulate((0, *given[:-1]))
     return tuple(sliced(value, axis, start=start, count=n) for start, n in zip(starts, given, strict=True))
 
 
@@ -208,7 +209,7 @@ def expand(call: Call) -> Value:
     """Broadcast to a shape."""
     value, given = call.value(0), call.integers_at(1, "the shape") or ()
     shape = broadcast([value.shape, given])
-    if shape is None or prod(shape) > MAX_ELEMENTS:
+    if shape is None or min(given, default=1) < 1 or prod(shape) > MAX_ELEMENTS:
         raise call.refused(f"{value.shape} does not expand to {given}")
     return expanded(value, shape)
 

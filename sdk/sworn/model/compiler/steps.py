@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import isfinite, prod
 
 from sworn.errors import ModelUnsupported
 from sworn.model.compiler.builder import Builder
@@ -26,6 +26,8 @@ from sworn.types import DType
 #: Stretches of neighbouring elements that one contraction may read from a tensor before it is laid out anew: an opened
 #: chunk holds a whole stretch, so this bounds the openings of a fault proof.
 MAX_RUNS = 32
+#: Blocks into which a contraction is cut.
+MAX_BLOCKS = 1024
 
 
 def pointwise(
@@ -40,6 +42,8 @@ def pointwise(
 
     The result is stored in the order of axes in which the first value of full size is stored.
     """
+    if function is not Function.CLIP and not (isfinite(alpha) and isfinite(beta)):
+        raise ModelUnsupported(f"{build.label}: parameters {alpha} and {beta} are not finite")
     shape = broadcast([value.shape for value in values])
     if shape is None:
         raise ModelUnsupported(f"{build.label}: shapes {[value.shape for value in values]} do not broadcast")
@@ -92,6 +96,8 @@ def contract(build: Builder, given: Sum) -> Value:
     """
     if given.terms <= MAX_TERMS:
         return _contract(build, given)
+    if given.terms > MAX_BLOCKS * MAX_TERMS:
+        raise ModelUnsupported(f"{build.label}: sums of {given.terms} terms; {MAX_BLOCKS * MAX_TERMS} are possible")
     if given.divisor == 0:
         raise ModelUnsupported(f"{build.label}: a window of {given.terms} terms with padding; {MAX_TERMS} are possible")
     blocks = [_contract(build, replace(block, bias=None, divisor=1)) for block in _blocks(given, 0)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
+from sworn.model.compiler.builder import MAX_ELEMENTS
 from sworn.model.compiler.operators import Call
 from sworn.model.compiler.values import Axes
 from sworn.model.program import Clip, Reduction
@@ -66,13 +68,14 @@ class Window:
     def empty(self) -> bool:
         """Whether some window holds no element of the input."""
         return any(
-            not any(
-                0 <= place * self.strides[k] + r * self.dilations[k] - self.before[k] < self.input[k]
-                for r in range(self.kernel[k])
-            )
+            not self._holds(k, place * self.strides[k] - self.before[k])
             for k in range(self.rank)
             for place in range(self.output[k])
         )
+
+    def _holds(self, k: int, start: int) -> bool:
+        first = max(0, -(start // self.dilations[k]))
+        return first < self.kernel[k] and start + first * self.dilations[k] < self.input[k]
 
 
 def window_of(call: Call, size: Sequence[int], kernel: Sequence[int], *, ceil: bool = False) -> Window:
@@ -91,6 +94,8 @@ def window_of(call: Call, size: Sequence[int], kernel: Sequence[int], *, ceil: b
         _places(size[k] + before[k] + after[k] - spans[k], strides[k], size[k] + before[k], ceil=ceil)
         for k in range(rank)
     )
+    if prod(output) > MAX_ELEMENTS:
+        raise call.refused(f"a result of shape {output} is not possible")
     if min(output, default=1) < 1:
         raise call.refused(f"the window {spans} is larger than the padded input {tuple(size)}")
     return Window(

@@ -1,0 +1,135 @@
+"""Every model of the gallery: as its card says, in onnxruntime, compiled, and checked by anyone."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import sworn
+from sworn.engine import RunLimits
+from sworn.engine.onnx_engine import OnnxEngine
+from sworn.errors import ConfigurationError
+from sworn.model import schema_of
+from sworn.testing import gallery
+from sworn.testing.models import ExampleRow
+
+NAMES = gallery.names()
+LIMITS = RunLimits(timeout_s=30.0)
+MAX_FILE_BYTES, MAX_TOTAL_BYTES = 400_000, 2_000_000
+#: What the scores of held-out rows must reach: a model that learned nothing shows nothing.
+LEAST = {"accuracy": 0.95, "r2": 0.35}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OnnxEngine]:
+    """One engine for all."""
+    with OnnxEngine() as running:
+        yield running
+
+
+@cache
+def compiled(name: str) -> sworn.CompiledModel:
+    """A model in profile ``exact``, compiled once."""
+    return sworn.compile_model(gallery.load(name))
+
+
+def assert_close(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]], tolerance: float) -> None:
+    """Same names, dtypes, shapes; integers equal, floats within ``tolerance`` of the tensor's greatest magnitude."""
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype and found[name].shape == values.shape
+        bound = tolerance * float(np.max(np.abs(values))) if values.dtype.kind == "f" else 0
+        assert float(np.max(np.abs(found[name].astype(np.float64) - values))) <= bound
+
+
+def varied(row: ExampleRow, *, seed: int) -> dict[str, NDArray[Any]]:
+    """Inputs beside a real row, by a seed: every element up to a tenth more or less."""
+    generator = np.random.default_rng(seed)
+    return {
+        name: (values * generator.uniform(0.9, 1.1, values.shape)).astype(values.dtype)
+        for name, values in row.inputs.items()
+    }
+
+
+def test_gallery_cards_describe_the_files_that_lie_beside_them() -> None:
+    """Hashes and sizes are right, sizes are small, nothing lies there without a card."""
+    folder = Path(gallery.__file__).parent / "gallery_models"
+    total = 0
+    for name in NAMES:
+        card, artifact = gallery.card(name), gallery.load(name)
+        assert card["sha256"] == hashlib.sha256(artifact).hexdigest()
+        assert card["bytes"] == len(artifact) <= MAX_FILE_BYTES
+        total += len(artifact)
+    assert total <= MAX_TOTAL_BYTES
+    assert {path.name for path in folder.glob("*.onnx")} == {gallery.card(name)["file"] for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gallery_scores_of_every_model_show_that_it_learned(name: str) -> None:
+    """Classifiers are right nearly always, regressions explain something, and each names its data and licence."""
+    card = gallery.card(name)
+    if card["metric"] == "mse":
+        assert card["score"] < 0.05 * card["held_out_variance"]
+    else:
+        assert card["score"] >= LEAST[card["metric"]]
+    assert all(card[key] for key in ("data", "licence", "estimator", "meaning", "operators"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gallery_schema_of_every_model_is_the_cards(name: str) -> None:
+    """Names, dtypes and shapes are what the card states, with every dimension fixed."""
+    schema = schema_of(gallery.load(name))
+    for specs, side in ((schema.inputs, "inputs"), (schema.outputs, "outputs")):
+        stated = [(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in gallery.card(name)[side]]
+        assert [(spec.name, str(spec.dtype.numpy), spec.shape) for spec in specs] == stated
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gallery_rows_in_onnxruntime_give_what_the_card_says(engine: OnnxEngine, name: str) -> None:
+    """Three rows that nobody trained on give the outputs on the card."""
+    rows = gallery.rows(name)
+    assert len(rows) == 3
+    for row in rows:
+        assert_close(engine.run(gallery.load(name), row.inputs, limits=LIMITS), row.outputs, 1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gallery_models_compiled_agree_with_onnxruntime(engine: OnnxEngine, name: str) -> None:
+    """Profile ``exact`` gives onnxruntime's outputs up to rounding, on real rows and beside them."""
+    for number, row in enumerate(gallery.rows(name)):
+        for inputs in (row.inputs, varied(row, seed=number)):
+            expected = engine.run(gallery.load(name), inputs, limits=LIMITS)
+            assert_close(compiled(name).run(inputs), expected, 1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gallery_traces_of_honest_runs_hold_no_faults(name: str) -> None:
+    """Whoever audits an honest run finds nothing, and its outputs are the run's."""
+    model, row = compiled(name), gallery.rows(name)[0]
+    trace = model.trace(row.inputs)
+    assert_close(trace.outputs, model.run(row.inputs), 0.0)
+    assert model.audit(trace) == []
+
+
+def test_gallery_with_an_unknown_name_says_which_there_are() -> None:
+    """A name that is not in the gallery is a mistake of the caller."""
+    with pytest.raises(ConfigurationError) as caught:
+        gallery.load("mona_lisa")
+    assert "transformer" in str(caught.value)
+
+
+def test_gallery_module_without_training_libraries_loads() -> None:
+    """Loading models needs nothing that trained them."""
+    for module in ("gallery", "models"):
+        tree = ast.parse((Path(gallery.__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
+        imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        assert not {"sklearn", "torch", "onnx", "onnxruntime"} & {(name or "").split(".")[0] for name in imported}
