@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 SEED = 20260101
 #: Inputs of a BatchNormalization after the data, in their order, and the range that each is drawn from. The scale is
 #: below one, so that sixteen residual blocks do not saturate what comes after them.
-STATISTICS = (("scale", 0.4, 0.8), ("bias", -0.1, 0.1), ("mean", -0.1, 0.1), ("variance", 0.6, 1.4))
+STATISTICS = (("scale", 0.3, 0.7), ("bias", -0.1, 0.1), ("mean", -0.1, 0.1), ("variance", 0.6, 1.4))
 
 
 def light_network(name: str) -> bytes:
@@ -42,7 +42,10 @@ def light_network(name: str) -> bytes:
 
 
 def constant_roles(graph: onnx.GraphProto) -> dict[str, str]:
-    """What each tensor is for, by name: "weight", "bias", or one of `STATISTICS`; reshaped ones are scales or biases."""
+    """What each tensor is for, by name: "weight", "bias", or one of `STATISTICS`.
+
+    Some files write a normalisation's scale and bias as Mul and Add of reshaped vectors.
+    """
     roles: dict[str, str] = {}
     for node in graph.node:
         if node.op_type in {"Conv", "Gemm"}:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import sworn
 from sworn.engine import RunLimits
+from sworn.engine.exact import ExactExecutor
 from sworn.engine.onnx_engine import OnnxEngine
 from sworn.errors import ConfigurationError
 from sworn.model import schema_of
@@ -117,6 +118,19 @@ def test_gallery_traces_of_honest_runs_hold_no_faults(name: str) -> None:
     trace = model.trace(row.inputs)
     assert_close(trace.outputs, model.run(row.inputs), 0.0)
     assert model.audit(trace) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gallery_models_without_compiled_kernels_give_the_same_bits(name: str) -> None:
+    """Every tensor of a run is the same with numpy alone."""
+    model = compiled(name)
+    plain = ExactExecutor(model.program, model.weights, accelerate=False)
+    for row in gallery.rows(name):
+        inputs = [row.inputs[spec.name] for spec in model.schema.inputs]
+        expected = model.executor.run(inputs, keep=True)
+        found = plain.run(inputs, keep=True)
+        assert found.keys() == expected.keys()
+        assert all(found[number].tobytes() == array.tobytes() for number, array in expected.items())
 
 
 def test_gallery_with_an_unknown_name_says_which_there_are() -> None:

@@ -19,7 +19,9 @@ UNTESTED = frozenset(
         "Cast",
         "CastLike",
         "GatherND",
+        "LabelEncoder",
         "ReduceLogSumExp",
+        "TreeEnsemble",
     }
 )
 
@@ -29,8 +31,6 @@ BEYOND = (
     "FLOAT8",
     "FLOAT4",
     "e8m0",
-    "e4m3",
-    "e5m2",
     "INT4",
     "INT2",
     "64",
@@ -67,7 +67,7 @@ def test_onnx_tests_within_supported_types_are_rarely_refused() -> None:
     """Support does not shrink unnoticed."""
     plain = [case for case in CASES if not any(part in case.name for part in BEYOND)]
     refused = sorted(case.name for case in plain if _is_refused(case))
-    assert len(plain) - len(refused) >= 540 and len(refused) <= 40, refused
+    assert len(plain) - len(refused) >= 570 and len(refused) <= 70, refused
 
 
 def _is_refused(case: Case) -> bool:

@@ -22,6 +22,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.svm import SVC, SVR
+from tests.support.conformance import Case, cases
 from tests.support.exactness import FLOAT, INT64, Array, Outputs, assert_exact, evaluate, one_node, serialised
 
 import sworn.testing
@@ -32,6 +33,7 @@ ML = "ai.onnx.ml"
 ROWS = np.array([[1, -2, 0.5], [-1, -2, -3], [0, 0, 0], [-1, 0, -4]], np.float32)
 LABELLED = [(INT64, [4]), (FLOAT, [4, 2])]
 MODELS = Path(sworn.testing.__file__).parent / "models"
+CASES = cases(frozenset({"ArrayFeatureExtractor", "Binarizer"}))
 CARDS: list[dict[str, Any]] = json.loads((MODELS / "models.json").read_text())["models"]
 
 
@@ -209,3 +211,12 @@ def test_maps_of_probabilities_are_refused_with_a_hint() -> None:
     model = to_onnx(LogisticRegression().fit(rows, rows[:, 0] > 0), rows[:1], target_opset=17)
     with pytest.raises(ModelUnsupported, match="zipmap=False"):
         lower(serialised(model), input_shapes={"X": (1, 3)}, evaluate=evaluate)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_node_of_onnx_gives_the_expected_values(case: Case) -> None:
+    """The onnx package's own tests."""
+    lowered = lower(case.model, input_shapes=dict(case.shapes), evaluate=evaluate)
+    values = evaluate(lowered.program, lowered.weights, case.feeds)
+    for output, expected in zip(lowered.program.outputs, case.expected, strict=True):
+        np.testing.assert_allclose(values[output.value].reshape(output.shape), expected, rtol=case.rtol, atol=case.atol)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
+from tests.support import graphs
 from tests.support.conformance import Case, cases
 from tests.support.exactness import FLOAT, Array, assert_exact, evaluate, one_node
 
@@ -198,6 +202,52 @@ def test_quantisation_beyond_support_is_refused(inputs: dict[str, Any], more: di
     model = one_node("QuantizeLinear", inputs, [(UINT8, [2, 3, 4])], opset=21, **more)
     with pytest.raises(ModelUnsupported, match="QuantizeLinear"):
         lower(model, evaluate=evaluate)
+
+
+class Samples(CalibrationDataReader):  # type: ignore[misc]
+    """A few images to calibrate with."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(4)
+        self._left = [random.standard_normal((1, 3, 8, 8)).astype(F) for _ in range(4)]
+
+    def get_next(self) -> dict[str, Array] | None:
+        """One more image."""
+        return {"x": self._left.pop()} if self._left else None
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_network_quantised_by_onnxruntime_agrees(tmp_path: Path, dynamic: bool) -> None:
+    """Both forms that its tools give a float network; a result may be off by a quantum where a float is."""
+    network, quantised = tmp_path / "network.onnx", tmp_path / "quantised.onnx"
+    network.write_bytes(_network())
+    if dynamic:
+        quantize_dynamic(network, quantised)
+    else:
+        quantize_static(network, quantised, Samples(), per_channel=True)
+    model = onnx.ModelProto.FromString(quantised.read_bytes())
+    others = [entry for entry in model.opset_import if entry.domain not in ("", "ai.onnx")]
+    for entry in others:
+        model.opset_import.remove(entry)
+    image = np.random.default_rng(5).standard_normal((1, 3, 8, 8)).astype(F)
+    assert_exact(bytes(model.SerializeToString()), {"x": image}, atol=0.1)
+
+
+def _network() -> bytes:
+    random = np.random.default_rng(6)
+    tensors = {"w": (6, 3, 3, 3), "b": (6,), "v": (96, 10), "u": (10,)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("MaxPool", ["d"], ["e"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["e"], ["f"]),
+        helper.make_node("Gemm", ["f", "v", "u"], ["y"]),
+    ]
+    initializers = [
+        numpy_helper.from_array((random.standard_normal(shape) * 0.3).astype(F), name)
+        for name, shape in tensors.items()
+    ]
+    return graphs.build(nodes, [("x", FLOAT, (1, 3, 8, 8))], [("y", FLOAT, (1, 10))], initializers)
 
 
 def _outcome(case: Case) -> str:

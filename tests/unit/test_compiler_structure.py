@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tests.support import graphs
-from tests.support.compiling import Array, assert_agrees, compiled
+from tests.support.compiling import Array, assert_agrees, compiled, run
 from tests.support.interpreter import interpret
 
+from sworn.errors import ModelError, ModelUnsupported
 from sworn.model.compiler import lower
 from sworn.model.compiler.roots import inverse_root
 from sworn.model.lowered import Lowered
@@ -192,10 +193,11 @@ def test_open_dimensions_with_shapes_given_are_fixed() -> None:
     assert lowered.program.inputs[0].shape == (5, 3)
 
 
-FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+#: Scales whose quotient stays within float32.
+SCALES = st.floats(min_value=-(2.0**115), max_value=2.0**115, width=32)
 
 
-@given(gamma=FINITE, variance=st.floats(min_value=0, width=32, allow_infinity=False, allow_nan=False))
+@given(gamma=SCALES, variance=st.floats(min_value=0, width=32, allow_infinity=False, allow_nan=False))
 def test_inverse_root_of_any_numbers_is_the_nearest_float(gamma: float, variance: float) -> None:
     """No float32 lies nearer to γ/√(var + ε): compared by squares, in fractions."""
     epsilon = float(np.float32(1e-5))
@@ -206,6 +208,13 @@ def test_inverse_root_of_any_numbers_is_the_nearest_float(gamma: float, variance
     middles = [(Fraction(float(size)) + Fraction(float(edge))) / 2 for edge in (below, above) if np.isfinite(edge)]
     assert exact >= middles[0] ** 2 and all(exact <= middle**2 for middle in middles[1:])
     assert got == 0 or np.signbit(got) == (gamma < 0)
+
+
+@pytest.mark.parametrize(("gamma", "variance"), [(2.0**127, 0.0), (1.0, -1.0), (np.inf, 1.0), (1.0, np.inf)])
+def test_inverse_root_without_a_float_is_refused(gamma: float, variance: float) -> None:
+    """Overflow, negative variance and infinite statistics end compilation."""
+    with pytest.raises(ModelUnsupported):
+        inverse_root(np.array([gamma], np.float32), np.array([variance], np.float32), 2.0**-17, label="bn")
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 1, 0, 2)])
@@ -219,3 +228,38 @@ def test_result_of_pointwise_on_a_view_keeps_its_order(order: tuple[int, ...]) -
     model = graphs.build(nodes, [("x", FLOAT, (2, 3, 4, 5))], [("y", FLOAT, shape)])
     lowered = assert_agrees(model, [floats(2, 3, 4, 5)])
     assert lowered.program.steps[0].output.shape == (2, 3, 4, 5) and lowered.program.steps[0].axes == (120,)
+
+
+def model_with_functions(*, recursive: bool = False) -> bytes:
+    """Y = f(x, slope=0.5), f calling g twice with its own attribute."""
+    inner = helper.make_node("LeakyRelu", ["a"], ["b"])
+    inner.attribute.add(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    calls = []
+    for source, target in (("p", "q"), ("q", "r")):
+        call = helper.make_node("f" if recursive else "g", [source], [target], domain="own")
+        call.attribute.add(name="slope", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)
+        calls.append(call)
+    calls.append(helper.make_node("Add", ["r", "p"], ["s"]))
+    functions = [
+        helper.make_function("own", "g", ["a"], ["b"], [inner], opsets, ["slope"]),
+        helper.make_function("own", "f", ["p"], ["s"], calls, opsets, ["slope"]),
+    ]
+    nodes = [helper.make_node("f", ["x"], ["y"], domain="own", slope=0.5)]
+    values = [helper.make_tensor_value_info(name, FLOAT, [3]) for name in "xy"]
+    graph = helper.make_graph(nodes, "graph", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def test_functions_of_the_model_are_put_in_place() -> None:
+    """Calls within calls pass their attributes on, and names inside do not collide."""
+    value = np.array([-4.0, 0.0, 2.0], np.float32)
+    lowered = compiled(model_with_functions())
+    assert run(lowered, [value])[0].tolist() == [-5.0, 0.0, 4.0]
+
+
+def test_functions_that_call_themselves_are_refused() -> None:
+    """Expansion ends."""
+    with pytest.raises(ModelError):
+        compiled(model_with_functions(recursive=True))

@@ -29,7 +29,7 @@ from tests.support.programs import (
 
 from sworn.engine.exact import ExactExecutor, execute
 from sworn.errors import RunNotFinite
-from sworn.model.program import Contract, Program, Reduction
+from sworn.model.program import Clip, Contract, Program, Reduction
 from sworn.types import DType
 
 Array = NDArray[Any]
@@ -258,3 +258,40 @@ def test_contraction_of_padded_bytes_leaves_padding_out() -> None:
         for j in range(3):
             expected += padded[0, i : i + 6, j : j + 6] @ (w[:, i, j].astype(int) + 3).T
     assert np.array_equal(execute(integer, (w,), (x,))[1].reshape(6, 6, 3), expected)
+
+
+def random_map(generator: np.random.Generator) -> Program:
+    """A contraction with any strides and clips, over tensors that are just large enough."""
+    axes = tuple(int(size) for size in generator.integers(1, 5, generator.integers(1, 4)))
+    reductions = []
+    for _ in range(generator.integers(1, 4)):
+        strides = [int(stride) for stride in generator.integers(-3, 4, 2)]
+        clip = None
+        if generator.random() < 0.6:
+            step_size, dilation, origin = (int(n) for n in (*generator.integers(1, 3, 2), generator.integers(-2, 2)))
+            axis = int(generator.integers(len(axes)))
+            clip = Clip(
+                axis=axis, step=step_size, dilation=dilation, origin=origin, extent=int(generator.integers(1, 6))
+            )
+        extent = int(generator.integers(1, 4))
+        reductions.append(Reduction(extent=extent, left_stride=strides[0], right_stride=strides[1], clip=clip))
+
+    def operand(place: Any, moves: list[int]) -> tuple[Any, int]:
+        strides = [int(stride) for stride in generator.integers(-3, 4, len(axes))]
+        pairs = [*zip(strides, axes, strict=True), *zip(moves, (r.extent for r in reductions), strict=True)]
+        below = -sum(min(0, stride * (size - 1)) for stride, size in pairs)
+        above = sum(max(0, stride * (size - 1)) for stride, size in pairs)
+        return place(0, strides, offset=below), below + above + 1
+
+    left, left_size = operand(value, [r.left_stride for r in reductions])
+    right, right_size = operand(weight, [r.right_stride for r in reductions])
+    body = Contract(left=left, right=right, reductions=tuple(reductions), divisor=int(generator.integers(1, 4)))
+    return program((tensor((left_size,)),), (step(body, axes),), (tensor((right_size,)),))
+
+
+def test_contraction_by_random_maps_is_the_rounded_rational() -> None:
+    """Whatever strides and clips say, matrix products and term by term sums are the same sums."""
+    generator = np.random.default_rng(12)
+    for _ in range(120):
+        made = random_map(generator)
+        check(made, weights_of(made, generator, spread=8), inputs_of(made, generator, spread=8), samples=12)

@@ -146,3 +146,11 @@ def test_roots_in_bulk_with_any_threads_are_the_plain_ones() -> None:
     arrays = [np.arange(size, dtype=np.float32) for size in (0, 7, 3_000_000, 2_000_001)]
     plain = tuple(data_root(array.astype(">f4").tobytes()) for array in arrays)
     assert array_roots(arrays) == array_roots(arrays, threads=3) == plain
+
+
+def test_trace_after_other_runs_keeps_its_values(model: CompiledModel) -> None:
+    """What a trace holds is its own: no later run writes into it."""
+    kept = model.trace(random_inputs(model, seed=1))
+    model.trace(random_inputs(model, seed=2))
+    model.run(random_inputs(model, seed=3))
+    assert array_roots(kept.values) == kept.data_roots

@@ -1,0 +1,1 @@
+"""For tests: local chains, a local oracle, demo models, doubles."""

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sworn.engine.exact.jit import compiled
+from sworn.engine.exact.compiled_trees import descend
+from sworn.engine.exact.jit import compiled, inlined
+
+__all__ = ["decide", "descend", "resolve", "settle", "sweep"]
 
 Array = NDArray[Any]
 
@@ -119,6 +122,26 @@ def _base(o: Array, place: Array) -> int:
     return int(index)
 
 
+@inlined
+def _round_row(
+    sums: Array, sizes: Array, scale: float, factor: float, lower: float, upper: float, target: Array
+) -> int:
+    undecided = 0
+    for i in range(target.shape[0]):
+        # Multiplying by the rounded inverse costs one unit more than dividing.
+        total, error = sums[i] * scale, factor * sizes[i] * scale
+        low = np.float32(total - error)
+        high = np.float32(total + error)
+        low = np.float32(lower) if low < lower else low
+        high = np.float32(lower) if high < lower else high
+        low = np.float32(upper) if low > upper else low
+        high = np.float32(upper) if high > upper else high
+        same = low == high
+        target[i] = low + np.float32(0.0) if same else _NAN
+        undecided += 0 if same else 1
+    return undecided
+
+
 @compiled
 def sweep(
     axes: Array,
@@ -152,44 +175,29 @@ def sweep(
             sizes[i] = abs(sums[i])
         counted = 0
         for t in range(left_terms.shape[0]):
-            if not _counts(o, clips, shifts, t):
-                continue
-            counted += 1
-            left_first, right_first = left_base + left_terms[t], right_base + right_terms[t]
-            # Slices and their loops from 0 are what LLVM makes vectors of.
-            if left_step == 1 and right_step == 1:
-                left_row, right_row = left[left_first : left_first + width], right[right_first : right_first + width]
-                for i in range(width):
-                    product = np.float64(left_row[i]) * np.float64(right_row[i])
-                    sums[i] += product
-                    sizes[i] += abs(product)
-            elif left_step == 1 and right_step == 0:
-                left_row, factor_right = left[left_first : left_first + width], np.float64(right[right_first])
-                for i in range(width):
-                    product = np.float64(left_row[i]) * factor_right
-                    sums[i] += product
-                    sizes[i] += abs(product)
-            else:
-                for i in range(width):
-                    product = np.float64(left[left_first + i * left_step]) * np.float64(
-                        right[right_first + i * right_step]
-                    )
-                    sums[i] += product
-                    sizes[i] += abs(product)
+            if _counts(o, clips, shifts, t):
+                counted += 1
+                left_first, right_first = left_base + left_terms[t], right_base + right_terms[t]
+                # Slices and their loops from 0 are what LLVM makes vectors of.
+                left_row, right_row = left[left_first:], right[right_first:]
+                if left_step == 1 and right_step == 1:
+                    for i in range(width):
+                        product = np.float64(left_row[i]) * np.float64(right_row[i])
+                        sums[i] += product
+                        sizes[i] += abs(product)
+                elif left_step == 1 and right_step == 0:
+                    for i in range(width):
+                        product = np.float64(left_row[i]) * np.float64(right_row[0])
+                        sums[i] += product
+                        sizes[i] += abs(product)
+                else:
+                    for i in range(width):
+                        product = np.float64(left[left_first + i * left_step])
+                        product *= np.float64(right[right_first + i * right_step])
+                        sums[i] += product
+                        sizes[i] += abs(product)
         scale = 1.0 / np.float64(divisor if divisor else counted)
-        target = out[first : first + width]
-        for i in range(width):
-            # Multiplying by the rounded inverse costs one unit more than dividing.
-            total, error = sums[i] * scale, factor * sizes[i] * scale
-            low = np.float32(total - error)
-            high = np.float32(total + error)
-            low = np.float32(lower) if low < lower else low
-            high = np.float32(lower) if high < lower else high
-            low = np.float32(upper) if low > upper else low
-            high = np.float32(upper) if high > upper else high
-            same = low == high
-            target[i] = low + np.float32(0.0) if same else _NAN
-            undecided += 0 if same else 1
+        undecided += _round_row(sums, sizes, scale, factor, lower, upper, out[first : first + width])
         _advance(o, axes, depth - 1)
     return undecided
 
@@ -350,38 +358,3 @@ def resolve(
         value = upper if value > upper else value
         out[indices[n]] = np.float32(value) + np.float32(0.0)
     return -1
-
-
-@compiled
-def descend(
-    features: Array,
-    starts: Array,
-    stride: int,
-    tests: Array,
-    thresholds: Array,
-    children: Array,
-    roots: Array,
-    out: Array,
-) -> None:
-    """Leaves [rows, trees] that rows reach; a child below 0 is the leaf ``-1 - child``."""
-    for i in range(out.shape[0]):
-        for t in range(out.shape[1]):
-            node = roots[t]
-            while node >= 0:
-                value = features[starts[i, t] + tests[node, 0] * stride]
-                threshold = thresholds[node]
-                mode = tests[node, 1]
-                if mode == 0:
-                    taken = value <= threshold
-                elif mode == 1:
-                    taken = value < threshold
-                elif mode == 2:
-                    taken = value >= threshold
-                elif mode == 3:
-                    taken = value > threshold
-                elif mode == 4:
-                    taken = value == threshold
-                else:
-                    taken = value != threshold
-                node = children[node, 0] if taken else children[node, 1]
-            out[i, t] = -1 - node

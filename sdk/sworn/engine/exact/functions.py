@@ -67,8 +67,12 @@ def approximate(function: Function, x: Array, alpha: float) -> Array:
     return _APPROXIMATIONS[function](x, alpha)
 
 
+@cache
 def check_function(function: Function, alpha: float) -> None:
-    """Raises `ConfigurationError` where this machine's float64 function is not eight times as good as `BOUND`."""
+    """Raises `ConfigurationError` where this machine's float64 function is not eight times as good as `BOUND`.
+
+    Once in a process for each function and parameter: neither processor nor library changes.
+    """
     sizes = _TEST_POINTS + _FAR_TEST_POINTS
     points = [float(np.float32(sign * size)) for size in sizes for sign in (1, -1)]
     values = approximate(function, np.array(points), alpha)

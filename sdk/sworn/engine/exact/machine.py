@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,25 @@ def check_subnormals() -> None:
         raise ConfigurationError("this process flushes subnormal floats to zero (FTZ or DAZ is set)")
 
 
+@cache
 def check_products() -> None:
-    """Raises `ConfigurationError` where float64 matrix products are not computed in float64."""
-    for terms in _SIZES:
-        left = np.ones((5, terms))
-        left[:, -1] = 2.0**52
-        right = np.ones((terms, 6))
-        right[-1, :] = 1.0
-        if not np.array_equal(left @ right, np.full((5, 6), 2.0**52 + terms - 1)):
-            raise ConfigurationError("this machine's BLAS library does not multiply float64 matrices in float64")
+    """Raises `ConfigurationError` where matrix products are computed with fewer bits than their type has."""
+    for dtype, largest in ((np.float64, 2.0**52), (np.float32, 2.0**23)):
+        for terms in _SIZES:
+            left, right = np.ones((5, terms), dtype=dtype), np.ones((terms, 6), dtype=dtype)
+            left[:, -1] = largest
+            if not np.array_equal(left @ right, np.full((5, 6), largest + terms - 1)):
+                raise ConfigurationError(f"this machine's BLAS library does not multiply {dtype.__name__} in full")
+
+
+@cache
+def _blas_libraries() -> tuple[Any, ...]:
+    """The BLAS libraries of the process, which threadpoolctl takes milliseconds to find."""
+    try:
+        controller: Any = importlib.import_module("threadpoolctl").ThreadpoolController()
+    except ImportError:
+        return ()
+    return tuple(controller.select(user_api="blas").lib_controllers)
 
 
 class BlasThreads:
@@ -39,12 +50,7 @@ class BlasThreads:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        try:
-            controller: Any = importlib.import_module("threadpoolctl").ThreadpoolController()
-        except ImportError:
-            self._libraries: tuple[Any, ...] = ()
-        else:
-            self._libraries = tuple(controller.select(user_api="blas").lib_controllers)
+        self._libraries = _blas_libraries()
 
     @contextmanager
     def limited(self) -> Iterator[None]:

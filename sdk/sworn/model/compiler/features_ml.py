@@ -64,7 +64,7 @@ def feature_vectorizer(call: Call) -> Value:
     """Columns side by side, as float32; a vector is one row."""
     parts = [floats(call, value) for value in call.present()]
     parts = [part.view((1, *part.shape), (0, *part.strides)) if part.rank == 1 else part for part in parts]
-    widths = tuple(part.shape[-1] for part in parts)
+    widths = tuple(part.shape[-1] for part in parts if part.rank)
     if any(part.rank != 2 for part in parts) or len({part.shape[0] for part in parts}) != 1:
         raise call.refused("the inputs are no matrices with equally many rows")
     if call.integers("inputdimensions", widths) != widths:
@@ -128,7 +128,10 @@ def _default(call: Call, values: npt.NDArray[Any]) -> Any:
     call.has("default_string")
     given = call.integer("default_int64", -1), call.number("default_float", 0.0)
     if call.has("default_tensor"):
-        return call.tensor("default_tensor").reshape(-1).astype(values.dtype)[0]
+        default = call.tensor("default_tensor").reshape(-1).astype(values.dtype)
+        if len(default) != 1:
+            raise call.refused(f"{len(default)} defaults")
+        return default[0]
     return given[0] if values.dtype.kind == "i" else given[1]
 
 

@@ -13,6 +13,7 @@ import onnx
 from onnx import defs, numpy_helper
 
 from sworn.errors import ModelMalformed, ModelUnsupported
+from sworn.model.compiler.functions import PlacedNode, expanded, require_texts
 
 Array = npt.NDArray[Any]
 
@@ -55,16 +56,13 @@ class Graph:
 def import_graph(model: onnx.ModelProto) -> Graph:
     """The graph of an admitted model, dead nodes left out.
 
-    Raises `ModelUnsupported` for functions and sparse constants.
+    Raises `ModelMalformed`, `ModelTooLarge`, and `ModelUnsupported` for sparse constants.
     """
-    if model.functions:
-        raise ModelUnsupported("models with functions of their own are not supported; inline them before export")
     if model.graph.sparse_initializer:
         raise ModelUnsupported("sparse constants are not supported")
-    opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import}
     outputs = tuple(value.name for value in model.graph.output)
-    _require_texts(*outputs, *(tensor.name for tensor in model.graph.initializer))
-    nodes = tuple(_node(proto, opsets) for proto in _live(model.graph, set(outputs)))
+    require_texts(*outputs, *(tensor.name for tensor in model.graph.initializer))
+    nodes = tuple(_node(node.proto, node.opsets) for node in _live(expanded(model), set(outputs)))
     return Graph(
         nodes=nodes,
         initializers=MappingProxyType({tensor.name: tensor for tensor in model.graph.initializer}),
@@ -72,17 +70,16 @@ def import_graph(model: onnx.ModelProto) -> Graph:
     )
 
 
-def _live(graph: onnx.GraphProto, needed: set[str]) -> list[onnx.NodeProto]:
+def _live(placed: list[PlacedNode], needed: set[str]) -> list[PlacedNode]:
     nodes = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
+    for node in reversed(placed):
+        if needed.intersection(node.proto.output):
             nodes.append(node)
-            needed.update(node.input)
+            needed.update(node.proto.input)
     return nodes[::-1]
 
 
 def _node(proto: onnx.NodeProto, opsets: Mapping[str, int]) -> Node:
-    _require_texts(proto.domain, proto.op_type, proto.name, *proto.input, *proto.output)
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     return Node(
         domain=domain,
@@ -107,7 +104,6 @@ def _version(domain: str, operator: str, opset: int) -> int:
 
 def _attributes(proto: onnx.NodeProto) -> Iterator[tuple[str, Any]]:
     for attribute in proto.attribute:
-        _require_texts(attribute.name)
         try:
             value = onnx.helper.get_attribute_value(attribute)
             if isinstance(value, bytes):
@@ -117,12 +113,6 @@ def _attributes(proto: onnx.NodeProto) -> Iterator[tuple[str, Any]]:
         except ValueError as error:
             raise ModelMalformed(f"{proto.op_type} {proto.name}: attribute {attribute.name!r} is malformed") from error
         yield attribute.name, value
-
-
-def _require_texts(*texts: object) -> None:
-    # protobuf hands out texts that are not UTF-8 as bytes.
-    if not all(isinstance(text, str) for text in texts):
-        raise ModelMalformed("a name is not UTF-8")
 
 
 def decoded(tensor: onnx.TensorProto) -> Array:

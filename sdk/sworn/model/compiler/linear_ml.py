@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sworn.model.compiler.builder import MAX_ELEMENTS
 from sworn.model.compiler.contractions import product
 from sworn.model.compiler.operators import Call, lowers
 from sworn.model.compiler.scores import (
@@ -53,7 +54,7 @@ def linear_classifier(call: Call) -> tuple[Value | None, Value]:
 
 def _scores(call: Call, rows: Value, count: int) -> Value:
     weights, offsets = call.numbers("coefficients"), call.numbers("intercepts", ())
-    if len(weights) != count * rows.shape[1] or len(offsets) not in (0, count):
+    if count < 1 or len(weights) != count * rows.shape[1] or len(offsets) not in (0, count):
         raise call.refused(
             f"{len(weights)} coefficients and {len(offsets)} intercepts for {count} targets of {rows.shape[1]} features"
         )
@@ -87,10 +88,12 @@ def svm_classifier(call: Call) -> tuple[Value | None, Value]:
         raise call.refused("coupled probabilities (prob_a, prob_b) are not supported: convert without probabilities")
     if post_transform(call) != "NONE" or len(sizes) != count or min(sizes, default=0) < 1 or count < 2:
         raise call.refused("only support vectors for every class, without a transform, are supported")
-    pairs = list(combinations(range(count), 2))
-    weights = call.numbers("coefficients")
-    if len(weights) != (count - 1) * sum(sizes) or len(rho) != len(pairs):
+    weights, number = call.numbers("coefficients"), count * (count - 1) // 2
+    if number * max(sum(sizes), count) > MAX_ELEMENTS:
+        raise call.refused(f"{count} classes with {sum(sizes)} support vectors are too many")
+    if len(weights) != (count - 1) * sum(sizes) or len(rho) != number:
         raise call.refused(f"{len(weights)} coefficients and {len(rho)} constants do not fit {count} classes")
+    pairs = list(combinations(range(count), 2))
     table = _pair_weights(np.array(weights, np.float32).reshape(count - 1, -1), sizes, pairs)
     kernels = _kernels(call, rows, sum(sizes))
     decisions = product(call, kernels, transposed(call.build.constant(table), (1, 0)), bias=_vector(call, rho))

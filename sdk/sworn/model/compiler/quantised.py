@@ -142,7 +142,7 @@ def _zero(call: Call, position: int, shaped: Callable[[Value], Value]) -> _Zero:
     if zero is None:
         return _Zero()
     array = call.build.array(zero)
-    if array is not None and (array == array.flat[0]).all():
+    if array is not None and array.size and (array == array.flat[0]).all():
         return _Zero(known=int(array.flat[0]))
     return _Zero(later=pointwise(call.build, Function.CAST, shaped(zero), dtype=DType.INT32))
 
@@ -173,6 +173,8 @@ def _product(call: Call, left: int, right: int, *, zeros: tuple[int, int]) -> Va
 
 def _convolution(call: Call, left: int, right: int, *, zeros: tuple[int, int], bias: Value | None) -> Value:
     value, weight = call.value(left), call.value(right)
+    if bias is not None and bias.dtype is not DType.INT32:
+        raise call.refused("only an int32 bias is supported")
     ones = np.ones((1, *value.shape[1:])), np.ones((1, *weight.shape[1:]))
     known = (
         _zero(call, zeros[0], lambda zero: _single(call, zero)),
@@ -235,6 +237,8 @@ def _per_column(call: Call, scale: Value, columns: int) -> Value:
 def _multiplier(call: Call, left: int, right_scale: Value, result: int) -> Value:
     """RN(RN(left scale · right scale) / result scale); only the right one may differ along the result."""
     build, ends = call.build, [call.value(left), call.value(result)]
+    for scale in (*ends, right_scale):
+        require_float(call, scale)
     if any(end.elements != 1 for end in ends):
         raise call.refused("scales that differ by row are not supported")
     first, last = (end.view((), ()) for end in ends)

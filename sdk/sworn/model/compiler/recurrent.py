@@ -207,8 +207,11 @@ def _swapped(value: Value, *, batch_first: bool) -> Value:
 
 def _checked(call: Call, inputs: Value, *, gates: int) -> tuple[bool, ...]:
     """Which directions there are, backwards or not. Refuses shapes and options that do not fit."""
-    require_float(call, inputs)
-    direction, hidden = call.text("direction", "forward"), call.value(2).shape[-1]
+    for position in (0, 1, 2, 3, 5, 6, 7):
+        value = call.optional(position)
+        if value is not None:
+            require_float(call, value)
+    direction, hidden = call.text("direction", "forward"), (0, *call.value(2).shape)[-1]
     batch_first = bool(call.integer("layout", 0))
     if direction not in _DIRECTIONS:
         raise call.refused(f"direction {direction!r} is unknown")
@@ -245,11 +248,14 @@ def _layer(call: Call, direction: int, directions: int, defaults: tuple[str, ...
     biases = None if both is None else picked(both, 0, direction)
     half = 0 if biases is None else biases.shape[0] // 2
     weights = picked(call.value(1), 0, direction), picked(call.value(2), 0, direction)
+    clip = call.number("clip") if call.has("clip") else None
+    if clip is not None and not clip > 0:
+        raise call.refused(f"clip {clip} is not positive")
     return _Layer(
         call=call,
         hidden=weights[1].shape[1],
         activations=tuple(_ACTIVATIONS[name] for name in own),
-        clip=call.number("clip") if call.has("clip") else None,
+        clip=clip,
         input_weights=weights[0],
         state_weights=weights[1],
         input_bias=None if biases is None else sliced(biases, 0, start=0, count=half),

@@ -254,23 +254,25 @@ def _branch(
 
 def _newer_ensemble(call: Call, rows: Value, targets: int) -> _Ensemble:
     """Trees in the newer encoding: inner nodes and leaves apart; leaf k has the key nodes + k."""
-    splits, leaf_weights = call.tensor("nodes_splits"), call.tensor("leaf_weights")
-    if splits.dtype != np.float32 or leaf_weights.dtype != np.float32:
-        raise call.refused("only float32 splits and weights are supported")
-    names, modes, count = list(MODES), call.tensor("nodes_modes").tolist(), len(splits)
+    splits, leaf_weights, modes = (
+        call.tensor(name).reshape(-1) for name in ("nodes_splits", "leaf_weights", "nodes_modes")
+    )
+    if splits.dtype != np.float32 or leaf_weights.dtype != np.float32 or modes.dtype != np.uint8:
+        raise call.refused("only float32 splits and weights with uint8 modes are supported")
+    names, numbers, count = list(MODES), modes.tolist(), len(splits)
     features, missing = call.integers("nodes_featureids"), call.integers("nodes_missing_value_tracks_true", ())
     sides = [_children(call, side, count) for side in ("true", "false")]
     roots, ids = call.integers("tree_roots"), call.integers("leaf_targetids")
-    if any(len(column) != count for column in (modes, features, *sides)) or len(ids) != len(leaf_weights):
+    if any(len(column) != count for column in (numbers, features, *sides)) or len(ids) != len(leaf_weights):
         raise call.refused("the lists of nodes or leaves have different lengths")
-    if not set(roots) <= set(range(count)):
+    if not all(0 <= root < count for root in roots):
         raise call.refused("a root is no node")
-    branches = {}
+    branches, tops = {}, set(roots)
     for place in range(count):
-        mode = names[modes[place]] if modes[place] < len(names) else "BRANCH_MEMBER"
+        mode = names[numbers[place]] if numbers[place] < len(names) else "BRANCH_MEMBER"
         children = [side[place] if side[place] < count + len(ids) else -1 for side in sides]
         # A root with one leaf on both sides: a tree that is nothing but this leaf.
-        if place in roots and children[0] == children[1] >= count:
+        if place in tops and children[0] == children[1] >= count:
             continue
         branches[place] = _branch(
             call,
