@@ -62,10 +62,7 @@ def one_node(
 
 
 def serialised(model: onnx.ModelProto) -> bytes:
-    """The bytes of a converted model; converters may import one operator set twice."""
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
-    del model.opset_import[:]
-    model.opset_import.extend(helper.make_opsetid(*entry) for entry in opsets.items())
+    """The bytes of a converted model."""
     return bytes(model.SerializeToString())
 
 

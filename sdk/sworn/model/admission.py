@@ -96,9 +96,10 @@ def _check_versions(model: onnx.ModelProto) -> None:
         raise ModelUnsupported(f"IR version {model.ir_version} is newer than {onnx.IR_VERSION}")
     own = {function.domain for function in model.functions}
     for imports in (model.opset_import, *(function.opset_import for function in model.functions)):
-        domains = [entry.domain or "ai.onnx" for entry in imports]
-        if len(set(domains)) != len(domains):
-            raise ModelMalformed("an operator set is imported twice")
+        # skl2onnx writes the same import twice; only a contradiction is malformed.
+        versions = {(entry.domain or "ai.onnx", entry.version) for entry in imports}
+        if len({domain for domain, _ in versions}) != len(versions):
+            raise ModelMalformed("an operator set is imported in two versions")
         for entry in imports:
             _check_opset(entry, own)
 

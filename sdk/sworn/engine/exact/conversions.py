@@ -22,7 +22,7 @@ def cast(array: Array, dtype: DType) -> Array:
     if dtype is DType.BOOL:
         return np.not_equal(array, 0)
     if array.dtype == np.float32:
-        return array if dtype is DType.FLOAT32 else _to_integers(array, dtype)
+        return array.copy() if dtype is DType.FLOAT32 else _to_integers(array, dtype)
     return integers_to_float32(array) if dtype is DType.FLOAT32 else array.astype(dtype.numpy)
 
 

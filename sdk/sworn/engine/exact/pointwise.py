@@ -180,7 +180,7 @@ _RULES: MappingProxyType[Function, Rule] = MappingProxyType(
 #: Powers that are one IEEE operation.
 _POWERS: MappingProxyType[float, Rule] = MappingProxyType(
     {
-        1.0: lambda operands, _body, _dtype: operands[0],
+        1.0: lambda operands, _body, _dtype: operands[0].copy(),
         2.0: lambda operands, _body, _dtype: np.multiply(operands[0], operands[0]),
         -1.0: lambda operands, _body, _dtype: np.divide(np.float32(1), operands[0]) + _ZERO,
     }
