@@ -21,10 +21,18 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     costs = measure_gas(EthTesterNode())
-    print(
-        json.dumps({name: asdict(cost) for name, cost in costs.items()}, indent=1) if arguments.json else table(costs)
-    )
+    print(json.dumps(document(costs), indent=1) if arguments.json else table(costs))
     return 0
+
+
+def document(costs: Mapping[str, GasCost]) -> dict[str, object]:
+    """Gas used by move, then calldata and its floors (40 and 64 gas per byte) by move."""
+    figures = {name: asdict(cost) for name, cost in costs.items()}
+    used: dict[str, object] = {name: figure.pop("gas_used") for name, figure in figures.items()}
+    return used | {
+        kind: {name: figure[kind] for name, figure in figures.items()}
+        for kind in ("calldata_bytes", "floor_40", "floor_64")
+    }
 
 
 def table(costs: Mapping[str, GasCost]) -> str:
