@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -22,15 +23,18 @@ from tests.support.watcher_world import (
     to_anyone,
 )
 
+from sworn.chain.signer import LocalSigner
 from sworn.chain.transactions import TransactionStatus
 from sworn.codec.hashing import recover_signer
 from sworn.codec.tensors import decode_tensors, encode_reference
 from sworn.codec.trees import payload_root
 from sworn.engine.protocol import Engine, RunLimits
 from sworn.errors import ArtifactUnavailable, RunTimedOut, StoreError, TransientChainError
+from sworn.storage import HttpFetcher
 from sworn.testing.local_chain import EmbeddedChain
 from sworn.types import FailureCode, Request, Status, Tensors
 from sworn.watcher.assembly import Surroundings, assemble
+from sworn.watcher.inference import fetch_from
 from sworn.watcher.jobs import Job, JobStatus
 from sworn.watcher.logs import make_logger
 from sworn.watcher.policy import Guards
@@ -207,7 +211,6 @@ def test_watcher_bad_input_of_open_request_is_ignored(post: Post) -> None:
         (lambda request: replace(request, window_s=7200), "window"),
         (lambda request: replace(request, callback_gas=200_000), "callback"),
         (lambda request: replace(request, model_id=b"\x01" * 32), "not served"),
-        (lambda request: replace(request, deadline=request.deadline - 3575), "deadline"),
     ],
 )
 def test_watcher_request_outside_terms_is_ignored_with_reason(
@@ -220,6 +223,18 @@ def test_watcher_request_outside_terms_is_ignored_with_reason(
     assert job.status is JobStatus.IGNORED
     assert word in job.reason
     assert post.engine.runs == 0
+
+
+def test_watcher_request_with_little_time_left_is_kept_for_more(post: Post) -> None:
+    """A request that comes late is put off, not dropped: a refutation may give it more time."""
+    change: Callable[[Request], Request] = lambda request: replace(request, deadline=request.deadline - 3575)  # noqa: E731
+    posted = post.world.request(post.world.payload(1.0, 2.0), change=change)
+    post.work()
+    job = post.job(posted)
+    assert (job.status, "deadline" in job.reason, post.engine.runs) == (JobStatus.SEEN, True, 0)
+    post.guards = replace(LOSSES, min_time_left_s=1)
+    post.work(seconds=10)
+    assert post.world.state(posted).status is Status.PROPOSED
 
 
 def test_watcher_unprofitable_request_is_ignored(post: Post) -> None:
@@ -431,3 +446,58 @@ def test_watcher_real_engine_answers_like_numpy(post: Post) -> None:
     oath = post.start().store.oath(posted.request_id, post.world.operator.address)
     assert oath is not None
     np.testing.assert_array_equal(decode_tensors(oath.output, post.world.schema.outputs)["y"], [0.5, 0.25])
+
+
+def test_watcher_failure_that_quotes_malformed_url_is_posted(post: Post) -> None:
+    """A URL that a stranger chose and that cannot be masked does not keep the failure off the chain."""
+    payload = post.world.payload(2.0, 4.0)
+    reference = encode_reference("https://inputs.example:99999/a")
+    change: Callable[[Request], Request] = lambda request: replace(request, input_root=payload_root(payload))  # noqa: E731
+    post.guards = replace(LOSSES, input_hosts=frozenset({"inputs.example"}))
+    post.fetch = fetch_from(HttpFetcher())
+    posted = post.world.request(reference, change=change)
+    post.work()
+    post.work(seconds=10)
+    state = post.world.state(posted)
+    assert (state.status, state.result_tag[-1]) == (Status.FAILED, FailureCode.INPUT_UNAVAILABLE)
+
+
+def test_watcher_with_engine_full_starts_nothing_more(post: Post) -> None:
+    """While as many models run as there are workers, a newer request waits in the database, not in a queue."""
+    running = post.world.request(post.world.payload(1.0, 2.0), salt=1)
+    release = Event()
+
+    class WaitingEngine(ReciprocalEngine):
+        """Runs until it is released."""
+
+        def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits) -> dict[str, NDArray[Any]]:
+            release.wait(10)
+            return super().run(artifact, inputs, limits=limits)
+
+    watcher = post.start(WaitingEngine())
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        try:
+            watcher.turn(pool, Event())
+            # It has been put off before: newer requests come before it in the order of the store.
+            watcher.store.save(replace(post.job(running), retry_at=post.now - 1))
+            post.world.request(post.world.payload(1.0, 3.0), salt=2)
+            watcher.turn(pool, Event())
+        finally:
+            release.set()
+    assert len(post.events("run_started")) == 1
+
+
+def test_watcher_with_new_result_key_signs_stored_oath_again(post: Post) -> None:
+    """A result that was signed by a key since replaced is proposed under the new one, with the same digest."""
+    posted = post.world.request(post.world.payload(2.0, 4.0))
+    watcher = post.start()
+    watcher.intake.follow()
+    job, store = post.job(posted), watcher.store
+    watcher.steps.conclude(job, watcher.inference.compute(job))
+    oath = store.oath(posted.request_id, post.world.operator.address)
+    assert oath is not None
+    store.store_signature(replace(oath, signature=LocalSigner.from_key(b"\x07" * 32).sign_digest(oath.digest)))
+    post.work()
+    again = store.oath(posted.request_id, post.world.operator.address)
+    assert again == oath
+    assert post.world.state(posted).status is Status.PROPOSED

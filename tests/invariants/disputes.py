@@ -11,13 +11,15 @@ from tests.invariants import court
 from tests.invariants.moves import move
 from tests.invariants.play import Move, Play
 from tests.invariants.reference import Ledger, Sworn
-from tests.invariants.walk import HONEST, OPERATORS, OUTPUT_PICKS, PICKS, SLIPS, Walk
+from tests.invariants.walk import OPERATORS, OUTPUT_PICKS, PICKS, SLIPS, Walk
+from tests.invariants.walker import HONEST
 from tests.invariants.world import INPUTS, OUTPUTS
 from tests.support.chain import Statement
 from tests.support.system import ETHER
 
+from sworn.codec.hashing import result_digest
 from sworn.codec.trees import payload_root
-from sworn.types import ZERO_ADDRESS, ZERO_HASH, Address, Assurance, ModelId, Request, RequestId, Result
+from sworn.types import ZERO_ADDRESS, ZERO_HASH, Address, Assurance, ModelId, Request, RequestId, Result, Status
 
 #: What a statement is about.
 ASKED, OFFCHAIN, NEVER_ASKED = range(3)
@@ -54,11 +56,11 @@ class FullWalk(Walk):
     @move(
         weight=4,
         operator=OPERATORS,
-        model=st.sampled_from([0, 0, 0, 1, 2]),
+        model=st.sampled_from([0, 0, 0, 0, 1, 2]),
         source=st.integers(0, 1),
         output=OUTPUT_PICKS,
-        life_s=st.sampled_from([0, 500, 500, 7200, 7201]),
-        risk_wei=st.sampled_from([0, ETHER // 100, ETHER // 20, ETHER // 5]),
+        life_s=st.sampled_from([500, 500, 500, 7200, 7200, 0, 7201]),
+        risk_wei=st.sampled_from([0, ETHER // 100, ETHER // 100, ETHER // 20, ETHER // 5]),
         consumer=st.integers(0, 1),
         victim=PICKS,
         again=st.booleans(),
@@ -109,7 +111,8 @@ class FullWalk(Walk):
     @move(weight=3, when=lambda self: self.play.ledger.used, pick=PICKS)
     def slash_use(self, pick: int) -> None:
         """The bond behind a use is taken, if its result is convicted."""
-        key = self._use(pick)
+        convicted = [key for key in self.play.ledger.uses if key[0] in self.play.ledger.convicted]
+        key = convicted[pick % len(convicted)] if convicted and pick % 8 != 7 else self._use(pick)
         self._judge("slashUse", *key, predict=partial(court.slash_use, result_id=key[0], consumer=key[1]))
 
     # Convictions
@@ -132,10 +135,21 @@ class FullWalk(Walk):
         pair = (self._swear(request, answer), self._swear(request, other, slip=slip))
         self._prove(pair, swap=swap)
 
+    @move(weight=3, when=lambda self: self._in_status(Status.REQUESTED), pick=PICKS, swap=st.booleans())
+    def prove_before_answer(self, pick: int, swap: bool) -> None:
+        """Somebody finds two signatures under a request that waits for their operator."""
+        request = self._waiting(pick)
+        index = self._answerer(request, None, pick)
+        first, second = (self._swear(request, self._answer(request, index, output)) for output in (1, 2))
+        self._prove((first, second), swap=swap)
+
     @move(weight=2, when=lambda self: self._used, pick=PICKS, output=st.integers(1, 2), swap=st.booleans())
     def prove_against_use(self, pick: int, output: int, swap: bool) -> None:
         """Somebody finds a second signature, with another expiry, under a used input."""
-        used = self._used[pick % len(self._used)]
+        ledger = self.play.ledger
+        live = [one for one in self._used if any(key[0] == self._digest(one[0]) for key in ledger.uses)]
+        choice = live if live and pick % 8 != 7 else self._used
+        used = choice[pick % len(choice)]
         result = used[0].result
         roots = [payload_root(one) for one in OUTPUTS]
         shift = roots[(roots.index(result.output_root) + output) % len(roots)]
@@ -174,18 +188,14 @@ class FullWalk(Walk):
 
     @move(
         weight=2,
-        when=lambda self: self._unbonding(),
+        when=lambda self: self._leavers(),
         operator=OPERATORS,
         source=st.integers(0, 1),
         swap=st.booleans(),
     )
     def prove_against_leaver(self, operator: int, source: int, swap: bool) -> None:
         """Somebody finds two signatures of an operator whose stake is on its way out."""
-        leavers = [
-            index
-            for index, owner in enumerate(self.world.operators)
-            if self.play.ledger.operators[owner.address].unbonding_wei
-        ]
+        leavers = self._leavers()
         operator = operator if operator in leavers else leavers[0]
         first, second = (self._sign(self._offchain_result(operator, 0, source, output), None) for output in (1, 2))
         self._prove((first, second), swap=swap)
@@ -226,6 +236,9 @@ class FullWalk(Walk):
         )
 
     # Statements
+
+    def _digest(self, sworn: Sworn) -> bytes:
+        return result_digest(sworn.result, self.world.system.domain)
 
     def _use(self, pick: int) -> tuple[bytes, Address]:
         uses = list(self.play.ledger.uses if pick % 8 != 7 else ()) or list(self.play.ledger.used)

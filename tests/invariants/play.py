@@ -39,6 +39,11 @@ class Move:
     value_wei: int = 0
     via: Contract | None = None
 
+    @property
+    def name(self) -> str:
+        """Contract and function."""
+        return f"{self.contract.kind.name}.{self.function}"
+
     def perform(self, *, dry: bool) -> TransactionReceipt | None:
         """Sends it, or only calls it when ``dry``. Raises `Reverted`."""
         contract, function, arguments = self.contract, self.function, self.arguments
@@ -75,6 +80,8 @@ class Play:
         other.ledger.callback = other.respond
         other.deposited_wei, other.paid_wei = self.deposited_wei, self.paid_wei
         other.staked_wei.update(self.staked_wei)
+        # One count for all walks: together they must have been everywhere.
+        other.outcomes = self.outcomes
         return other
 
     # Moves
@@ -88,7 +95,7 @@ class Play:
         except Refused as refusal:
             with reverts(refusal.name):
                 move.perform(dry=True)
-            self.outcomes[f"{move.function}: {refusal.name}"] += 1
+            self.outcomes[f"{move.name}: {refusal.name}"] += 1
             return False
         receipt = move.perform(dry=False)
         assert receipt is not None
@@ -98,7 +105,7 @@ class Play:
         self._check_successors(trial)
         self._moved = focus_on_changes(self.ledger, trial, self.world)
         self.ledger = trial
-        self.outcomes[move.function] += 1
+        self.outcomes[move.name] += 1
         return True
 
     def respond(self, ledger: Ledger, consumer: Address) -> bool:
@@ -149,6 +156,9 @@ class Play:
             if state.status is before.status:
                 continue
             assert state.status in SUCCESSORS.get(before.status, set())
+            self.outcomes[f"{before.status.name} to {state.status.name}"] += 1
+            if state.status is Status.FINALIZED and before.pending and not state.pending:
+                self.outcomes["final callback after a failed one"] += 1
             if (before.status, state.status) == (Status.PROPOSED, Status.REQUESTED):
                 assert state.round == before.round + 1
 

@@ -7,46 +7,36 @@ from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 from tests.invariants import court
 from tests.invariants.moves import move
-from tests.invariants.play import Move, Play
-from tests.invariants.reference import Ledger, Sworn
+from tests.invariants.play import Move
+from tests.invariants.reference import Ledger
+from tests.invariants.walker import Walker
 from tests.invariants.world import (
     CALLBACK_GAS,
     INPUTS,
     OFFER,
-    OUTPUTS,
     PROFILES,
     STAKE_WEI,
     Behaviour,
 )
-from tests.support.accounts import Account
 from tests.support.chain import Contract
 from tests.support.system import ETHER
 
-from sworn.codec.hashing import failure_digest, result_digest
+from sworn.codec.hashing import failure_digest
 from sworn.codec.structs import request_params_to_abi
 from sworn.codec.trees import payload_root
 from sworn.types import (
     ZERO_ADDRESS,
-    ZERO_HASH,
     Address,
-    Answer,
     Assurance,
     Failure,
     FailureCode,
-    Profile,
     Request,
-    RequestId,
-    Result,
     Status,
 )
 
-#: The operator that never swears two different things.
-HONEST = 2
-#: Index of the key that an operator may authorise beside its own.
-SPARE = 3
 #: Requests that may wait at a time.
 CROWD = 6
 ALL_FREE = 2**256 - 1
@@ -62,15 +52,8 @@ PAUSES_S = st.sampled_from([1, 61, 61, 61, 301, 601, 601, 3000])
 SLIPS = st.sampled_from([0, 0, 0, 0, 0, 1])
 
 
-class Walk(RuleBasedStateMachine):
+class Walk(Walker):
     """Every step is one move; after each the chain is compared with the reference."""
-
-    def __init__(self, stage: Play) -> None:
-        super().__init__()
-        self.world = stage.world
-        self.play = stage.fork()
-        self._mark = self.world.chain.snapshot()
-        self._salt = 0
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
@@ -120,8 +103,8 @@ class Walk(RuleBasedStateMachine):
     @move(
         weight=8,
         when=lambda self: len(self._in_status(Status.REQUESTED)) < CROWD,
-        who=st.integers(0, 5),
-        operator=st.integers(0, 3),
+        who=st.sampled_from([0, 1, 2, 3, 4, 4, 5]),
+        operator=st.sampled_from([0, 1, 2, 3, 3]),
         model=st.sampled_from([0, 0, 1, 2]),
         source=st.integers(0, 1),
         fee_wei=FEES_WEI,
@@ -142,7 +125,7 @@ class Walk(RuleBasedStateMachine):
             input_root=payload_root(INPUTS[drawn["source"]]),
             requester=own,
             operator=self._owner(drawn["operator"]).address if drawn["operator"] < len(PROFILES) else ZERO_ADDRESS,
-            refund_to=payees[drawn["refund"] % len(payees)] if drawn["refund"] % 3 == 2 else own,
+            refund_to=(own, self.world.reentrant.address, payees[drawn["refund"] % len(payees)])[drawn["refund"] % 3],
             fee_wei=drawn["fee_wei"],
             value_at_risk_wei=drawn["risk_wei"],
             callback_gas=CALLBACK_GAS if drawn["told"] else 0,
@@ -190,6 +173,15 @@ class Walk(RuleBasedStateMachine):
         if self._oracle("propose", request, answer, signature, predict=predict):
             self.play.answers[self.play.ledger.id_of(request)] = answer
 
+    @move(weight=2, when=lambda self: self._banished(), pick=PICKS, output=OUTPUT_PICKS)
+    def propose_barred(self, pick: int, output: int) -> None:
+        """A convicted operator answers the same request again."""
+        request, operator = self._banished()[pick % len(self._banished())]
+        answer = self._answer(request, operator, output)
+        sworn, signature = self._swear(request, answer)
+        predict = partial(Ledger.propose, request=request, answer=answer, signer=sworn.signer)
+        self._oracle("propose", request, answer, signature, predict=predict)
+
     @move(
         weight=3,
         when=lambda self: self.play.ledger.requests,
@@ -235,13 +227,31 @@ class Walk(RuleBasedStateMachine):
         predict = partial(Ledger.fail, request=request, operator=owner.address, code=code, signer=key.address)
         self._oracle("fail", request, owner, code, signature, predict=predict)
 
-    @move(weight=5, when=lambda self: self._in_status(Status.PROPOSED), pick=PICKS, other=SLIPS, early=SLIPS)
-    def finalize(self, pick: int, other: int, early: int) -> None:
-        """A proposed result is finalized, perhaps too early or with another output."""
+    @move(
+        weight=5,
+        when=lambda self: self._in_status(Status.PROPOSED),
+        pick=PICKS,
+        other=SLIPS,
+        early=SLIPS,
+        healed=SLIPS,
+    )
+    def finalize(self, pick: int, other: int, early: int, healed: int) -> None:
+        """A proposed result is finalized, perhaps too early, with another output, or by a consumer that came round."""
         request = self._answered(pick)
+        if healed:
+            self._heal(request)
         if not early:
             self._close_window(request)
         answer = self._current_answer(request, other=other)
+        self._oracle("finalize", request, answer, predict=lambda ledger: ledger.finalize(request, answer))
+
+    @move(weight=3, when=lambda self: self._unheard(), pick=PICKS)
+    def finalize_unheard(self, pick: int) -> None:
+        """A consumer that missed the provisional result comes round before the final one."""
+        request = self._unheard()[pick % len(self._unheard())]
+        self._heal(request)
+        self._close_window(request)
+        answer = self._current_answer(request, other=0)
         self._oracle("finalize", request, answer, predict=lambda ledger: ledger.finalize(request, answer))
 
     @move(
@@ -273,13 +283,12 @@ class Walk(RuleBasedStateMachine):
         """A failed callback is repeated, after the consumer has come round or before."""
         pending = self._pending()
         request = self.play.ledger.requests[pending[pick % len(pending)]]
-        consumers = [consumer.address for consumer in self.world.consumers[:3]]
-        if healed and request.requester in consumers:
-            self.behave(consumers.index(request.requester), Behaviour.ACCEPT)
+        if healed:
+            self._heal(request)
         answer = self._current_answer(request, other=other)
         self._oracle("retryCallback", request, answer, predict=lambda ledger: ledger.retry_callback(request, answer))
 
-    @move(consumer=st.integers(0, 2), behaviour=st.sampled_from([0, 0, 1, 2, 3]))
+    @move(weight=2, consumer=st.integers(0, 2), behaviour=st.sampled_from([1, 1, 2, 3, 0]))
     def behave(self, consumer: int, behaviour: int) -> None:
         """A consumer changes its mind."""
         target = self.world.consumers[consumer]
@@ -291,7 +300,19 @@ class Walk(RuleBasedStateMachine):
         """Time passes."""
         self.world.chain.travel(to=self.world.chain.now + pause_s)
 
+    def _heal(self, request: Request) -> None:
+        consumers = [consumer.address for consumer in self.world.consumers[:3]]
+        if request.requester in consumers:
+            self.behave(consumers.index(request.requester), Behaviour.ACCEPT)
+
     # Payments
+
+    @move(weight=3, when=lambda self: self.play.ledger.credits.get(self.world.reentrant.address))
+    def withdraw_reentrantly(self) -> None:
+        """The consumer that withdraws again while it is paid gets no more than its credit."""
+        payee = self.world.reentrant.address
+        self._oracle("withdrawFor", payee, predict=partial(self._pay_credit, payee=payee))
+        self.play.outcomes["reentrant withdrawal"] += 1
 
     @move(weight=2, when=lambda self: any(self.play.ledger.credits.values()), pick=PICKS)
     def withdraw(self, pick: int) -> None:
@@ -369,7 +390,9 @@ class Walk(RuleBasedStateMachine):
         self._registry("setOffer", model_id, terms, by=owner, predict=predict)
 
     @move(
-        operator=OPERATORS, amount_wei=st.sampled_from([ALL_FREE, ALL_FREE, ALL_FREE, STAKE_WEI // 2, STAKE_WEI, 1, 0])
+        weight=2,
+        operator=OPERATORS,
+        amount_wei=st.sampled_from([ALL_FREE, ALL_FREE, ALL_FREE, STAKE_WEI // 2, STAKE_WEI, 1, 0]),
     )
     def unbond(self, operator: int, amount_wei: int) -> None:
         """An operator starts to take stake out."""
@@ -377,23 +400,24 @@ class Walk(RuleBasedStateMachine):
         predict = partial(Ledger.unbond, operator=owner.address, amount_wei=amount_wei)
         self._registry("unbond", amount_wei, by=owner, predict=predict)
 
-    @move(when=lambda self: self._unbonding(), operator=OPERATORS)
+    @move(when=lambda self: self._leavers(), operator=OPERATORS)
     def cancel_unbonding(self, operator: int) -> None:
         """An operator stays."""
-        owner = self._owner(operator)
+        owner = self._owner(self._leavers()[operator % len(self._leavers())])
         predict = partial(Ledger.cancel_unbonding, operator=owner.address)
         self._registry("cancelUnbonding", by=owner, predict=predict)
 
     @move(
-        weight=2,
-        when=lambda self: self._unbonding(),
+        weight=3,
+        when=lambda self: self._leavers(),
         operator=OPERATORS,
         pick=PICKS,
         late=st.sampled_from([True, True, False]),
     )
     def withdraw_stake(self, operator: int, pick: int, late: bool) -> None:
-        """An operator takes its stake out, now or as soon as it may."""
-        payee, owner = self.world.payees[pick % len(self.world.payees)], self._owner(operator)
+        """An operator takes its stake out, now or as soon as it may; mostly one that has asked for it."""
+        payee = self.world.payees[pick % len(self.world.payees)]
+        owner = self._owner(operator if pick % 8 == 7 else self._leavers()[operator % len(self._leavers())])
         release_at = self.play.ledger.operators[owner.address].release_at
         if late:
             self._travel(release_at)
@@ -403,97 +427,3 @@ class Walk(RuleBasedStateMachine):
             self.play.receive(ledger, payee, error="TransferFailed", guarded=False)
 
         self._registry("withdrawStake", payee, by=owner, predict=pay)
-
-    # Picking
-
-    def _owner(self, operator: int) -> Account:
-        return self.world.operators[operator]
-
-    def _key(self, operator: int, spare: bool) -> Account:
-        return self.world.signers[SPARE if spare and operator != HONEST else operator]
-
-    def _id_of(self, request: Request) -> RequestId:
-        return RequestId(self.play.ledger.id_of(request))
-
-    def _request(self, pick: int) -> Request:
-        requests = list(self.play.ledger.requests.values())
-        return requests[pick % len(requests)]
-
-    def _in_status(self, status: Status) -> list[Request]:
-        ledger = self.play.ledger
-        return [request for identity, request in ledger.requests.items() if ledger.states[identity].status is status]
-
-    def _waiting(self, pick: int) -> Request:
-        # Now and then any request, so that what comes too late is tried too.
-        waiting = self._in_status(Status.REQUESTED)
-        return self._request(pick) if pick % 8 == 7 else waiting[pick % len(waiting)]
-
-    def _answered(self, pick: int) -> Request:
-        open_ones = [request for request in self._in_status(Status.PROPOSED) if pick % 8 != 7]
-        if open_ones:
-            return open_ones[pick % len(open_ones)]
-        identities = list(self.play.answers)
-        return self.play.ledger.requests[identities[pick % len(identities)]]
-
-    def _pending(self) -> list[bytes]:
-        states = self.play.ledger.states
-        return [identity for identity in self.play.ledger.requests if states[identity].pending]
-
-    def _earners(self) -> list[int]:
-        accounts = self.play.ledger.operators
-        return [index for index, owner in enumerate(self.world.operators) if accounts[owner.address].earned_wei]
-
-    def _unbonding(self) -> bool:
-        return any(account.unbonding_wei for account in self.play.ledger.operators.values())
-
-    def _payee(self, pick: int, amounts: dict[Address, int]) -> Address:
-        owed = [payee for payee in self.world.payees if amounts.get(payee)] if pick % 8 != 7 else []
-        payees = owed or self.world.payees
-        return payees[pick % len(payees)]
-
-    def _answerer(self, request: Request, operator: int | None, pick: int) -> int:
-        if operator is not None:
-            return operator
-        owners = [owner.address for owner in self.world.operators]
-        return owners.index(request.operator) if request.operator in owners else pick % len(owners)
-
-    def _answer(self, request: Request, operator: int, output: int, *, traced: bool = True) -> Answer:
-        honest = operator == HONEST
-        bounded = self.world.profiles[request.model_id] is Profile.BOUNDED
-        return Answer(
-            operator=self._owner(operator).address,
-            trace_root=b"\x01" * 32 if bounded and (traced or honest) else ZERO_HASH,
-            output=OUTPUTS[0 if honest else output],
-        )
-
-    def _current_answer(self, request: Request, *, other: int) -> Answer:
-        answer = self.play.answers.get(self._id_of(request)) or self._answer(request, 0, 0)
-        return replace(answer, output=OUTPUTS[OUTPUTS.index(answer.output) - 1]) if other else answer
-
-    # Swearing and moving
-
-    def _travel(self, to: int) -> None:
-        self.world.chain.travel(to=max(self.world.chain.now, to))
-
-    def _close_window(self, request: Request) -> None:
-        state = self.play.ledger.states[self._id_of(request)]
-        if state.status is Status.PROPOSED:
-            self._travel(state.proposed_at + request.window_s + 1)
-
-    def _swear(self, request: Request, answer: Answer, *, slip: int = 0) -> tuple[Sworn, bytes]:
-        return self._sign(self.play.ledger.result_of(request, answer), request, slip=slip)
-
-    def _sign(self, result: Result, request: Request | None, *, slip: int = 0) -> tuple[Sworn, bytes]:
-        operator = [owner.address for owner in self.world.operators].index(result.operator)
-        key = self.world.signers[(operator + slip) % len(self.world.signers)]
-        sworn = Sworn(result=result, signer=key.address, request=request)
-        return sworn, key.sign(result_digest(result, self.world.system.domain))
-
-    def _oracle(self, function: str, *arguments: Any, predict: Any) -> bool:
-        oracle, relayer = self.world.system.oracle, self.world.relayers[0]
-        return self.play.attempt(Move(contract=oracle, function=function, arguments=arguments, by=relayer), predict)
-
-    def _registry(self, function: str, *arguments: Any, by: Account, predict: Any, value_wei: int = 0) -> bool:
-        registry = self.world.system.operator_registry
-        made = Move(contract=registry, function=function, arguments=arguments, by=by, value_wei=value_wei)
-        return self.play.attempt(made, predict)

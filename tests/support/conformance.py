@@ -13,8 +13,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
+from tests.support.compiling import evaluate
 
+from sworn.errors import ModelUnsupported
+from sworn.model.compiler import lower
 from sworn.model.compiler.registry import LOWERINGS
+from sworn.model.validation import validate
 
 Array = npt.NDArray[Any]
 
@@ -65,6 +69,21 @@ def cases(operators: frozenset[str] | None = None) -> list[Case]:
         warnings.simplefilter("ignore")
         collected = collect_testcases(None)
     return [_case(case) for case in collected if case.model is not None and _is_chosen(case.model, known)]
+
+
+def refusal(case: Case) -> str | None:
+    """Why a test's model is refused; None where its program gives what must come out, `AssertionError` elsewhere."""
+    try:
+        lowered = lower(case.model, input_shapes=dict(case.shapes), evaluate=evaluate)
+    except ModelUnsupported as error:
+        return str(error)
+    validate(lowered.program)
+    values = evaluate(lowered.program, lowered.weights, case.feeds)
+    for output, expected in zip(lowered.program.outputs, case.expected, strict=True):
+        got = values[output.value].reshape(output.shape)
+        assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_allclose(got, expected, rtol=case.rtol, atol=case.atol)
+    return None
 
 
 def _is_chosen(model: onnx.ModelProto, operators: frozenset[str]) -> bool:

@@ -125,7 +125,7 @@ def test_keystore_malformed_file_raises_signer_error(tmp_path: Path, content: by
     assert keystore.list_keys(tmp_path) == ()
 
 
-@pytest.mark.parametrize("change", [{"n": 1 << 40}, {"p": 1_000}, {"n": -1}, {"c": 10**12}])
+@pytest.mark.parametrize("change", [{"n": 1 << 40}, {"p": 1_000}, {"n": -1}, {"c": 10**12}, {"dklen": 10**12}])
 def test_keystore_unreasonable_cost_raises_before_deriving(tmp_path: Path, change: dict[str, int]) -> None:
     """A file that asks for terabytes of memory or years of work is refused at once."""
     file = keystore.import_key(tmp_path, KEY, "secret", scrypt_rounds=FAST)

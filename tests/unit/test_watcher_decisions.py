@@ -114,6 +114,12 @@ def test_decision_for_waiting_window_names_the_first_second_after_it() -> None:
     assert decide(JOB, state=OURS, oath=OATH, now=501).due_at == 501 + WINDOW_S
 
 
+@pytest.mark.parametrize(("now", "due_at"), [(501, 561), (590, 601), (600, 601), (601, 661), (9_000, 9_060)])
+def test_decision_for_result_of_another_looks_again_at_measured_times(now: int, due_at: int) -> None:
+    """A result that nobody finalizes is not looked at again in every turn."""
+    assert decide(JOB, state=THEIRS, oath=None, now=now).due_at == due_at
+
+
 MODEL = ServedModel(
     model_id=REQUEST.model_id,
     artifact=b"",
@@ -161,7 +167,7 @@ def test_policy_for_request_exactly_on_terms_answers() -> None:
         ({}, Guards(deny_requesters=frozenset({REQUESTER})), FINE, "deny", False),
         ({}, Guards(allow_requesters=frozenset({OPERATOR})), FINE, "allow", False),
         ({}, Guards(max_input_bytes=0), FINE, "input", False),
-        ({}, Guards(), replace(FINE, now=DEADLINE - 29), "deadline", False),
+        ({}, Guards(), replace(FINE, now=DEADLINE - 29), "deadline", True),
         ({}, Guards(), replace(FINE, gas_price_wei=10**13), "profit", False),
         ({}, Guards(min_profit_wei=10**18), FINE, "profit", False),
         ({}, Guards(), replace(FINE, barred=True), "bars", False),

@@ -161,6 +161,9 @@ def test_settings_dump_loads_as_settings_again() -> None:
         ("https://node.example/v3/key", "https://node.example/***"),
         ("https://a:b@node.example", "https://node.example/***"),
         ("https://node.example?key=1", "https://node.example/***"),
+        ("https://node.example:99999/key", "***"),
+        ("https://node.example:key", "***"),
+        ("https://[key", "***"),
     ],
 )
 def test_url_when_masked_keeps_only_where_it_points(url: str, expected: str) -> None:

@@ -25,6 +25,8 @@ MAX_FILE_BYTES = 64 << 10
 MAX_SCRYPT_BYTES = 1 << 30
 #: About ten seconds of pbkdf2 on an ordinary machine.
 MAX_PBKDF2_ROUNDS = 10_000_000
+#: The format uses 32 bytes.
+MAX_DERIVED_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def unlock(path: Path, password: str) -> LocalSigner:
 
 
 def _key_bytes(private_key: bytes | str) -> bytes:
-    return bytes.fromhex(private_key.removeprefix("0x")) if isinstance(private_key, str) else private_key
+    return bytes.fromhex(private_key.lower().removeprefix("0x")) if isinstance(private_key, str) else private_key
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -132,10 +134,11 @@ def _check_cost(path: Path, content: dict[str, Any]) -> None:
     parameters = crypto.get("kdfparams")
     if not isinstance(parameters, dict):
         raise SignerError(f"{path} is not a key file: no key derivation parameters")
-    numbers = {name: parameters.get(name, 1) for name in ("n", "r", "p", "c")}
+    numbers = {name: parameters.get(name, 1) for name in ("n", "r", "p", "c", "dklen")}
     if not all(isinstance(value, int) and value > 0 for value in numbers.values()):
         raise SignerError(f"{path} is not a key file: key derivation parameters are no numbers")
-    if 128 * numbers["n"] * numbers["r"] > MAX_SCRYPT_BYTES or numbers["p"] > 16 or numbers["c"] > MAX_PBKDF2_ROUNDS:
+    dear = 128 * numbers["n"] * numbers["r"] > MAX_SCRYPT_BYTES or numbers["c"] > MAX_PBKDF2_ROUNDS
+    if dear or numbers["p"] > 16 or numbers["dklen"] > MAX_DERIVED_BYTES:
         raise SignerError(f"{path} asks for an unreasonable key derivation")
 
 

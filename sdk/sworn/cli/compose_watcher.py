@@ -16,18 +16,18 @@ from sworn.cli import compose
 from sworn.cli.output import Output
 from sworn.cli.places import HOME
 from sworn.engine.onnx_engine import OnnxEngine
-from sworn.errors import ArtifactTooLarge, ConfigurationError
+from sworn.errors import ConfigurationError
 from sworn.model import identify, read_artifact
 from sworn.storage import CachedArtifactStore, HttpFetcher
 from sworn.types import Address, Deployment
 from sworn.watcher.assembly import Surroundings, assemble
 from sworn.watcher.contracts import Contracts
-from sworn.watcher.inference import InputFetcher
+from sworn.watcher.inference import fetch_from
 from sworn.watcher.logs import make_logger
 from sworn.watcher.models import load_models
-from sworn.watcher.policy import Guards, ServedModel
+from sworn.watcher.policy import ServedModel
 from sworn.watcher.service import Watcher
-from sworn.watcher.settings import GuardSettings, WatcherSettings, load_settings
+from sworn.watcher.settings import WatcherSettings, load_settings
 from sworn.watcher.startup import check_startup
 from sworn.watcher.store.database import open_database
 from sworn.watcher.store.migration import upgrade
@@ -70,10 +70,10 @@ def watcher(values: WatcherSettings, output: Output, *, log: TextIO | None = Non
             transaction_signer=keys.transaction,
             result_signer=keys.result,
             models=models,
-            guards=guards(values.guards),
+            guards=values.guards.guards,
             engine=engine,
             database=database,
-            fetch=input_fetcher(),
+            fetch=fetch_from(HttpFetcher()),
             log=make_logger(log or sys.stderr, form=values.log.format, level=values.log.level),
             fees=FeePolicy(max_fee_cap_wei=values.chain.max_fee_cap_wei, bump_after_s=values.chain.bump_after_s),
             confirmations=values.chain.confirmations,
@@ -136,31 +136,3 @@ def served_models(values: WatcherSettings, chain: Gateway, contracts: Deployment
         read=read_artifact,
     )
     return tuple(loaded.values())
-
-
-def guards(values: GuardSettings) -> Guards:
-    """The configured guards, typed."""
-    return Guards(
-        min_profit_wei=values.min_profit_wei,
-        max_input_bytes=values.max_input_bytes,
-        min_time_left_s=values.min_time_left_s,
-        allow_requesters=frozenset(Address(item) for item in values.allow_requesters),
-        deny_requesters=frozenset(Address(item) for item in values.deny_requesters),
-        input_hosts=frozenset(values.input_hosts),
-        post_failures=values.post_failures,
-    )
-
-
-def input_fetcher() -> InputFetcher:
-    """Fetches inputs given by reference, from the public internet only."""
-    fetcher = HttpFetcher()
-
-    def fetch(uri: str, max_bytes: int) -> bytes:
-        content = bytearray()
-        for chunk in fetcher.open(uri):
-            content += chunk
-            if len(content) > max_bytes:
-                raise ArtifactTooLarge(f"the input is over {max_bytes} bytes")
-        return bytes(content)
-
-    return fetch

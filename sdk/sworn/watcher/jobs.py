@@ -172,7 +172,7 @@ def _decide_proposed(job: Job, *, state: RequestState, oath: Oath | None, now: i
     if not _is_ours(oath, state):
         reason = "another operator's result is in its window"
         # It may be refuted before its window closes, and then time runs again.
-        due_at = min(closes_at + 1, now + RECHECK_S)
+        due_at = min(closes_at + 1, now + RECHECK_S) if now <= closes_at else now + RECHECK_S
         return Decision(action=Action.WAIT, status=JobStatus.OVERTAKEN, reason=reason, due_at=due_at)
     if now <= closes_at:
         return Decision(action=Action.WAIT, status=JobStatus.PROPOSED, due_at=closes_at + 1)

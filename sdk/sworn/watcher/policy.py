@@ -83,11 +83,14 @@ def refusal(
     reason = (
         _outside_terms(request, model)
         or _outside_guards(job, guards)
-        or _too_late(circumstances, guards)
         or _unprofitable(request, guards, circumstances)
     )
     if reason is not None:
         return Refusal(reason=reason)
+    late = _too_late(circumstances, guards)
+    if late is not None:
+        # The refutation of somebody else's result would move the deadline.
+        return Refusal(reason=late, for_now=True)
     if request.operator == ZERO_ADDRESS and not circumstances.offer.active:
         return Refusal(reason="the request is open and this operator has no active offer for the model", for_now=True)
     if circumstances.free_stake_wei < circumstances.bond_wei:

@@ -129,8 +129,10 @@ class Watcher:
         """Jobs to look at: all that move on by themselves, and as many new ones as the engine has room for."""
         moving = self.store.due(block_timestamp=head.timestamp, limit=BATCH, seen=False)
         free = self.workers - len(self._runs)
-        waiting = self.store.due(block_timestamp=head.timestamp, limit=len(self._runs) + max(free, 0), seen=True)
-        return moving + [job for job in waiting if job.request_id not in self._runs]
+        if free <= 0:
+            return moving
+        waiting = self.store.due(block_timestamp=head.timestamp, limit=len(self._runs) + free, seen=True)
+        return moving + [job for job in waiting if job.request_id not in self._runs][:free]
 
     def _step(self, job: Job, head: Block, pool: ThreadPoolExecutor) -> bool:
         view = self.steps.look(job, head)

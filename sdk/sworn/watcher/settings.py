@@ -293,8 +293,12 @@ def dump_settings(settings: WatcherSettings) -> dict[str, Any]:
 
 def mask_url(url: str) -> str:
     """Scheme, host and port of a URL; path, query and credentials, where keys hide, are masked."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        # Strangers choose URLs that end up in logs: one that is malformed must not stop the logging.
+        return MASK
     hidden = parts.path.strip("/") or parts.query or parts.username or parts.password
     return f"{parts.scheme}://{parts.hostname or MASK}{port}" + (f"/{MASK}" if hidden else "")
 

@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from sworn.chain.gateway import Block
 from sworn.chain.signer import Signer
 from sworn.chain.transactions import Intent, TransactionSender, TransactionStatus
-from sworn.codec.hashing import failure_digest, result_digest, result_of
+from sworn.codec.hashing import failure_digest, recover_signer, result_digest, result_of
 from sworn.errors import StoreError
 from sworn.types import ZERO_HASH, Address, Answer, Failure, RequestState
 from sworn.watcher.contracts import Contracts
@@ -142,8 +142,9 @@ class Steps:
         return self._signed(oath)
 
     def _signed(self, oath: Oath) -> Oath:
-        if oath.signature is not None:
+        if oath.signature is not None and recover_signer(oath.digest, oath.signature) == self.result_signer.address:
             return oath
+        # A signature by a key that has been replaced may count no longer; the digest stays the same.
         signed = replace(oath, signature=self.result_signer.sign_digest(oath.digest))
         self.store.store_signature(signed)
         self.checkpoint("signature_stored")
