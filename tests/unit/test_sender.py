@@ -298,6 +298,21 @@ def test_sender_gap_below_own_nonce_is_filled() -> None:
     assert [item.nonce for item in world.mined()] == [0, 1]
 
 
+def test_sender_gap_while_base_fee_is_over_cap_waits() -> None:
+    """A gap that cannot be filled at present prices fails nothing else; it is filled when prices fall."""
+    world = World()
+    world.foreign(0)
+    world.sender.submit(_intent("a"))
+    del world.gateway.pool[next(iter(world.gateway.pool))]
+    base_fee_wei, world.gateway.base_fee_wei = world.gateway.base_fee_wei, 10**12
+    world.now += 61
+    assert world.sender.poll() == []
+    world.gateway.base_fee_wei = base_fee_wei
+    world.sender.poll()
+    world.settle()
+    assert [item.nonce for item in world.mined()] == [0, 1]
+
+
 def test_sender_reverted_on_chain_may_be_submitted_again() -> None:
     """A mined revert ends the record; the same key then starts a new transaction."""
     world = World()

@@ -198,6 +198,14 @@ def test_rewind_orphans_reopens_and_forgets_waiting(store: JobStore) -> None:
     assert store.job(jobs[2].request_id) == _job(2, block=11)
 
 
+def test_jobs_counted_by_status_leave_out_what_is_not_there(store: JobStore) -> None:
+    """The counts are those of the jobs."""
+    assert store.counts() == {}
+    jobs = [_job(1), _job(2), _job(3, status=JobStatus.IGNORED)]
+    store.advance(STREAM, history=[_block(1)], seen=jobs)
+    assert store.counts() == {JobStatus.SEEN: 2, JobStatus.IGNORED: 1}
+
+
 def test_due_jobs_by_time_and_kind_are_selected(store: JobStore) -> None:
     """Only open jobs whose block time and wall time have come are due."""
     jobs = [

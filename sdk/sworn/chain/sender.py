@@ -284,7 +284,11 @@ class Sender:
         if not live or _nonce(live[0]) <= chain_nonce or not self._stuck(live[0]):
             return []
         intent = Intent(key=f"fill:{self.address}:{chain_nonce}", to=self.address, data=b"", gas_cap=21_000)
-        max_fee, tip = self._market_fees()
+        try:
+            max_fee, tip = self._market_fees()
+        except TransactionUnderpriced:
+            # What waits behind the gap would not be mined at these fees either: no reason to fail everything else.
+            return []
         attempt = self._sign(intent, nonce=chain_nonce, gas=intent.gas_cap, max_fee=max_fee, tip=tip)
         filler = TransactionRecord(
             intent=intent,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -109,4 +108,4 @@ def _stopping() -> Iterator[Event]:
 
 
 def _jobs(store: JobStore) -> dict[str, int]:
-    return dict(Counter(job.status.value for job in store.jobs()))
+    return {status.value: count for status, count in store.counts().items()}

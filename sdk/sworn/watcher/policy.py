@@ -81,9 +81,7 @@ def refusal(
     if circumstances.barred:
         return Refusal(reason="a conviction bars this operator from the request")
     reason = (
-        _outside_terms(request, model)
-        or _outside_guards(job, guards)
-        or _unprofitable(request, guards, circumstances)
+        _outside_terms(request, model) or _outside_guards(job, guards) or _unprofitable(request, guards, circumstances)
     )
     if reason is not None:
         return Refusal(reason=reason)

@@ -19,7 +19,7 @@ from sworn import abi
 from sworn.chain.gateway import Block, Gateway
 from sworn.chain.sender import SENDER_POINTS
 from sworn.chain.transactions import TransactionSender
-from sworn.errors import ChainError, ContractRevert, DigestConflict, StoreError, TransientChainError
+from sworn.errors import ChainError, ConfigurationError, ContractRevert, DigestConflict, StoreError, TransientChainError
 from sworn.types import RequestId
 from sworn.watcher.inference import Inference, Outcome
 from sworn.watcher.intake import Intake
@@ -70,7 +70,8 @@ class Watcher:
     def run(self, stop: Event, *, once: bool = False) -> None:
         """Serves until ``stop`` is set; with ``once`` until nothing more can be done without waiting for the chain.
 
-        With ``once``, raises the `ChainError` or `StoreError` that a running service would wait out.
+        With ``once``, raises the `ChainError`, `StoreError` or `ConfigurationError` that a running service would wait
+        out.
         """
         self.log.info("watcher_started", operator=self.steps.operator, sender=self.sender.address)
         with ThreadPoolExecutor(max_workers=self.workers, thread_name_prefix="inference") as pool:
@@ -90,7 +91,9 @@ class Watcher:
     def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
         try:
             return self.turn(pool, stop)
-        except (ChainError, StoreError) as error:
+        except (ChainError, StoreError, ConfigurationError) as error:
+            # A node that refuses us (ConfigurationError) may be a provider's passing mood, while results wait for their
+            # windows: only the start is strict about it.
             if once:
                 raise
             self.log.warning("turn_failed", error=type(error).__name__, reason=str(error))
@@ -99,7 +102,7 @@ class Watcher:
     def turn(self, pool: ThreadPoolExecutor, stop: Event) -> bool:
         """One round over logs, transactions and due jobs; whether anything changed.
 
-        Raises `ChainError` and `StoreError`.
+        Raises `ChainError`, `StoreError`, and `ConfigurationError` when the node refuses the watcher.
         """
         changed = self.intake.follow()
         changed |= self._poll_transactions()
@@ -180,7 +183,7 @@ class Watcher:
             raise
         except ContractRevert as error:
             return self._reverted(job, error)
-        except TransientChainError as error:
+        except (TransientChainError, ConfigurationError) as error:
             self._postpone(job, str(error), wait_s=self.poll_interval_s)
             # The other jobs would meet the same node; if only this one does, it is the last in the next turn.
             raise

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sworn.chain.follower import BlockId
 from sworn.errors import ConfigurationError, DigestConflict
@@ -74,6 +74,12 @@ class JobStore:
         with self.database.transaction() as connection:
             rows = connection.execute(select(JOBS).order_by(JOBS.c.block_number, JOBS.c.request_id))
             return [_job(row) for row in rows.mappings()]
+
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs there are of each status; those of which there is none are left out."""
+        query = select(JOBS.c.status, func.count()).group_by(JOBS.c.status)
+        with self.database.transaction() as connection:
+            return {JobStatus(status): count for status, count in connection.execute(query)}
 
     def due(self, *, block_timestamp: int, limit: int, seen: bool) -> list[Job]:
         """Open jobs whose times have come, oldest first: those that are only SEEN, or all others."""
