@@ -32,11 +32,11 @@ MUST_HAPPEN = frozenset(
 )
 
 
-#: What random walks reach many times; without it they would be walks on the spot.
+#: What random walks reach several times each; without it they would be walks on the spot.
 COMMON = frozenset(
     {
-        *(f"InferenceOracle.{name}" for name in ("request", "propose", "finalize", "fail", "expire", "withdrawFor")),
-        *("SignedResults.use", "DisputeGame.proveEquivocation", "OperatorRegistry.unbond", "PROPOSED to FINALIZED"),
+        *("InferenceOracle.request", "InferenceOracle.propose", "DisputeGame.proveEquivocation"),
+        *("NONE to REQUESTED", "REQUESTED to PROPOSED", "PROPOSED to FINALIZED"),
     }
 )
 
@@ -45,7 +45,7 @@ def run_walks(stage: Play, *, walks: int, steps: int) -> None:
     """Runs walks from the stage. Any callable that makes a machine will do, whatever the annotation says."""
     machine: Any = partial(FullWalk, stage)
     run_state_machine_as_test(machine, settings=walk_settings(walks=walks, steps=steps))
-    rare = {name: stage.outcomes[name] for name in COMMON if stage.outcomes[name] < walks // 4}
+    rare = {name: stage.outcomes[name] for name in COMMON if stage.outcomes[name] < walks // 2}
     assert not rare
 
 

@@ -89,6 +89,7 @@ class Tour(FullWalk):
         self._ask(source=1)
         count = len(self.play.ledger.requests)
         self.make("propose_many", picks=[count - 2, count - 1, count - 1], output=0)
+        self.make("finalize_many", picks=[0, 1, 1], other=0, early=True)
         self.make("finalize_many", picks=[0, 1, 1], other=0, early=False)
 
     def use_results(self) -> None:

@@ -264,8 +264,7 @@ class Walk(Walker):
     def finalize_many(self, picks: list[int], other: int, early: bool) -> None:
         """A batch is finalized, with some that are not due or come twice."""
         requests = [self._answered(pick) for pick in picks]
-        if not early:
-            self._close_window(requests[0])
+        self._close_window(requests[0], short_s=int(early))
         answers = [self._current_answer(request, other=other) for request in requests]
         self._oracle("finalizeMany", requests, answers, predict=lambda ledger: ledger.finalize_many(requests, answers))
 

@@ -117,10 +117,11 @@ class Walker(RuleBasedStateMachine):
     def _travel(self, to: int) -> None:
         self.world.chain.travel(to=max(self.world.chain.now, to))
 
-    def _close_window(self, request: Request) -> None:
+    def _close_window(self, request: Request, *, short_s: int = 0) -> None:
+        """Goes to the first second after a window; ``short_s`` before it."""
         state = self.play.ledger.states[self._id_of(request)]
         if state.status is Status.PROPOSED:
-            self._travel(state.proposed_at + request.window_s + 1)
+            self._travel(state.proposed_at + request.window_s + 1 - short_s)
 
     def _swear(self, request: Request, answer: Answer, *, slip: int = 0) -> tuple[Sworn, bytes]:
         return self._sign(self.play.ledger.result_of(request, answer), request, slip=slip)
