@@ -203,7 +203,7 @@ def test_executor_keeps_only_what_it_is_asked_to_keep() -> None:
 def test_executor_frees_values_after_their_last_reader() -> None:
     """Memory holds what later steps read, not the whole run."""
     executor = ExactExecutor(softmax(2, 8), ())
-    schedule = executor._schedule(False, include_virtual=False)
+    schedule = executor._plan_of(False, include_virtual=False).schedule
     freed = {number: set(values) for number, values in schedule.freed.items()}
     assert schedule.fused == {1} and freed == {2: {2}, 3: {3}, 5: {4, 5}}
 

@@ -10,7 +10,7 @@ import decimal
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -53,11 +53,20 @@ def round_all(function: Function, operand: Array, alpha: float, *, kernels: Kern
     approximation = approximate(function, x, alpha)
     out = np.empty(x.shape, dtype=np.float32)
     if kernels.decide(approximation, BOUND, out):
-        for index in np.flatnonzero(np.isnan(out)):
-            if math.isnan(approximation[index]):
-                raise RunNotFinite(f"element {index}: {function.name} of {x[index]!r}")
-            out[index] = round_function(function, float(x[index]), alpha)
+        undecided = np.flatnonzero(np.isnan(out))
+        broken = undecided[np.isnan(approximation[undecided])]
+        if broken.size:
+            raise RunNotFinite(f"element {broken[0]}: {function.name} of {x[broken[0]]!r}")
+        # Whoever chooses the operands may repeat one that is hard: each is computed once.
+        points, places = np.unique(x[undecided], return_inverse=True)
+        out[undecided] = np.array([_decided(function, point, alpha) for point in points.tolist()])[places]
     return out.reshape(operand.shape)
+
+
+@lru_cache(maxsize=1 << 14)
+def _decided(function: Function, x: float, alpha: float) -> float:
+    """`round_function`, remembered: about 2,000 of all float32 are hard for any one function."""
+    return round_function(function, x, alpha)
 
 
 def approximate(function: Function, x: Array, alpha: float) -> Array:
@@ -119,7 +128,7 @@ def _elu(x: Array, alpha: float) -> Array:
 
 
 @cache
-def _erf_pieces() -> Array:
+def erf_pieces() -> Array:
     """Taylor coefficients of erf about the middles of its pieces, float64 [degree + 1, pieces].
 
     With g = erf', (n+1)·g[n+1] = −2c·g[n] − 2·g[n−1]. Pieces reach 1/32 to either side of c, where the terms left out
@@ -141,7 +150,7 @@ def _erf_pieces() -> Array:
 
 
 def _erf(x: Array, _: float) -> Array:
-    pieces = _erf_pieces()
+    pieces = erf_pieces()
     size = np.minimum(np.abs(x), _ERF_END)
     piece = np.rint(size / _ERF_PIECE).astype(np.intp)
     h = size - piece * _ERF_PIECE

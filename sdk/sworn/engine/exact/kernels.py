@@ -52,3 +52,25 @@ def kernels(*, accelerate: bool | None = None) -> Kernels:
             if accelerate:
                 raise ConfigurationError("numba is not installed") from error
     return cast(Kernels, interpreted)
+
+
+class Loop(Protocol):
+    """Runs the words of a tape from ``first`` to ``end``; `sworn.engine.exact.tape` describes them.
+
+    Returns ``end``, or where the instruction begins that could not be done.
+    """
+
+    def __call__(self, words: Array, first: int, end: int, arena: Array, tables: Array, matrices: Array, /) -> int: ...
+
+
+def tape_loop(*, accelerate: bool | None = None) -> Loop | None:
+    """The loop of tapes; None without numba, and where what it compiles cannot be kept on disk.
+
+    Compiling it takes half a minute of one core, once for each version of this package and of numba.
+    """
+    if accelerate is False:
+        return None
+    try:
+        return cast(Loop, importlib.import_module("sworn.engine.exact.tape.loop").run)
+    except (ImportError, RuntimeError):
+        return None

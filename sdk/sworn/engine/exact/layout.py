@@ -72,6 +72,8 @@ class Layout:
     #: None sums the left operand.
     right: Matrix | None
     reductions: tuple[Reduction, ...]
+    #: Whether ``left`` is the step's right operand.
+    is_swapped: bool
 
     @classmethod
     def of(cls, program: Program, step: Step, body: Contract) -> Self | None:
@@ -79,9 +81,11 @@ class Layout:
         reductions = effective(step.axes, body.reductions)
         clipped = {r.clip.axis for r in reductions if r.clip is not None}
         sides = [(body.left, [r.left_stride for r in reductions], body.left_zero)]
+        is_swapped = False
         if body.right is not None:
             sides.append((body.right, [r.right_stride for r in reductions], body.right_zero))
-            if any(body.right.strides[axis] for axis in clipped):
+            is_swapped = any(body.right.strides[axis] for axis in clipped)
+            if is_swapped:
                 sides.reverse()
         if any(any(operand.strides[axis] for axis in clipped) for operand, _, _ in sides[1:]):
             return None
@@ -98,7 +102,7 @@ class Layout:
         found = [window for window in windows if window is not None]
         if len(found) < len(windows):
             return None
-        return cls._assemble(step.axes, reductions, sides, found)
+        return cls._assemble(step.axes, reductions, sides, found, is_swapped=is_swapped)
 
     @classmethod
     def _assemble(
@@ -107,6 +111,8 @@ class Layout:
         reductions: tuple[Reduction, ...],
         sides: list[tuple[Operand, list[int], int]],
         windows: list[Windows],
+        *,
+        is_swapped: bool,
     ) -> Self:
         left = [bool(stride) for stride in windows[0].axis_strides]
         right = [bool(stride) for stride in windows[1].axis_strides] if len(windows) > 1 else [False] * len(axes)
@@ -128,6 +134,7 @@ class Layout:
             left=matrices[0],
             right=matrices[1] if len(matrices) > 1 else None,
             reductions=reductions,
+            is_swapped=is_swapped,
         )
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sworn.engine.exact.views import Memory, counted, effective, operand_view, plan_windows, view
+from sworn.engine.exact.views import Memory, counted, effective, operand_view, plan_windows, row_major, view
 from sworn.errors import IndexOutOfRange, ModelUnsupported
 from sworn.model.program import Copy, Extremum, Lookup, Operand, Piece, Rank, Reduction, Step
 from sworn.types import DType
@@ -83,7 +83,7 @@ def _displacement(index: Array, extents: Sequence[int], strides: Sequence[int]) 
 def is_selection(step: Step, body: Lookup, extremum_step: Step, extremum: Extremum, *, value: int) -> bool:
     """Whether a lookup takes the very elements that the extremum in ``value`` points at."""
     sizes = step.axes
-    contiguous = tuple(math.prod(sizes[k + 1 :]) for k in range(len(sizes)))
+    contiguous = row_major(sizes)
     index = body.index
     same_index = index.offset == 0 and all(
         size == 1 or stride == expected for size, stride, expected in zip(sizes, index.strides, contiguous, strict=True)

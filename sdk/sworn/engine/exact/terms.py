@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sworn.engine.exact.kernels import Kernels
-from sworn.engine.exact.views import Memory
+from sworn.engine.exact.views import Memory, grid, merge_axes
 from sworn.errors import RunNotFinite
 from sworn.model.program import Contract, Reduction, Space, Step
 
@@ -34,10 +34,7 @@ def error_factor(terms: int) -> float:
 
 def term_offsets(reductions: Sequence[Reduction], strides: Sequence[int]) -> Array:
     """What each term adds to an operand's element, int64 [terms], row-major over the reductions."""
-    offsets = np.zeros((), dtype=np.int64)
-    for reduction, stride in zip(reductions, strides, strict=True):
-        offsets = offsets[..., None] + np.arange(reduction.extent, dtype=np.int64) * stride
-    return offsets.reshape(-1)
+    return grid(0, [reduction.extent for reduction in reductions], strides)
 
 
 class Terms:
@@ -49,7 +46,7 @@ class Terms:
         clips = [(j, r.clip) for j, r in enumerate(body.reductions) if r.clip is not None]
         operands = (body.left, body.right, body.bias)
         strides = [(0,) * len(step.axes) if operand is None else operand.strides for operand in operands]
-        axes, strides, numbers = _merge(step.axes, strides, {clip.axis for _, clip in clips})
+        axes, strides, numbers = merge_axes(step.axes, strides, {clip.axis for _, clip in clips})
         self._axes = np.array(axes, dtype=np.int64)
         self._places = [
             np.array([0 if operand is None else operand.offset, *moves], dtype=np.int64)
@@ -116,30 +113,3 @@ def bounds(body: Contract) -> tuple[float, float]:
         -math.inf if body.lower is None else float(body.lower),
         math.inf if body.upper is None else float(body.upper),
     )
-
-
-def _merge(
-    axes: tuple[int, ...], strides: Sequence[tuple[int, ...]], clipped: set[int]
-) -> tuple[list[int], list[tuple[int, ...]], dict[int, int]]:
-    """The axes without those of one element, neighbours joined where no clip names them and all operands allow it.
-
-    Also each operand's strides over them, and the new number of every clipped axis. The last one is never clipped.
-    """
-    kept: list[tuple[int, list[int]]] = []
-    numbers: dict[int, int] = {}
-    joinable = False
-    for axis, size in enumerate(axes):
-        moves = [stride[axis] for stride in strides]
-        if axis in clipped:
-            numbers[axis] = len(kept)
-            kept.append((size, moves))
-            joinable = False
-        elif size != 1:
-            if joinable and all(outer == inner * size for outer, inner in zip(kept[-1][1], moves, strict=True)):
-                kept[-1] = (kept[-1][0] * size, moves)
-            else:
-                kept.append((size, moves))
-            joinable = True
-    if not joinable:
-        kept.append((1, [0] * len(strides)))
-    return [size for size, _ in kept], [tuple(column) for column in zip(*(m for _, m in kept), strict=True)], numbers

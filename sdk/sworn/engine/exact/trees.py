@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sworn.engine.exact.kernels import Kernels
-from sworn.engine.exact.views import Memory
+from sworn.engine.exact.views import Memory, grid
 from sworn.errors import ModelMalformed
 from sworn.model.program import Function, Program, Step, Tree
 
@@ -28,21 +29,43 @@ _MODES = (
 _FEATURE, _MODE, _THRESHOLD, _FIRST, _MIDDLE, _END = range(6)
 
 
-def plan_tree(program: Program, step: Step, body: Tree, *, kernels: Kernels, weights: tuple[Array, ...]) -> Run:
-    """How leaves are found, all elements flat int32. Raises `ModelMalformed` for tables that are no trees."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TreeTables:
+    """Trees as kernels walk them."""
+
+    #: Where the features of each row and tree begin, int64 [rows, trees].
+    starts: Array
+    #: Feature and mode, int64 [nodes, 2].
+    tests: Array
+    #: float32 [nodes].
+    thresholds: Array
+    #: The node after a test that holds, and after one that does not; leaf l is −1 − l. int64 [nodes, 2].
+    children: Array
+    #: Where each tree starts, int64 [trees].
+    roots: Array
+
+
+def tree_tables(program: Program, step: Step, body: Tree, weights: Sequence[Array]) -> TreeTables:
+    """The tables of a step. Raises `ModelMalformed` for tables that are no trees."""
     nodes, roots = weights[body.nodes].reshape(-1, 6), weights[body.roots].reshape(-1, 2)
     tests, thresholds, children, starts = _compile(nodes, roots)
-    axis, axes, source = body.tree_axis, step.axes, body.features
     _check_features(program, step, body, nodes)
-    rows = tuple(size for k, size in enumerate(axes) if k != axis)
-    base = np.array(source.offset, dtype=np.int64)
-    for size, stride in zip(axes, source.strides, strict=True):
-        base = base[..., None] + np.arange(size, dtype=np.int64) * stride
+    axis, axes, source = body.tree_axis, step.axes, body.features
+    base = grid(source.offset, axes, source.strides).reshape(axes)
     places = np.ascontiguousarray(np.moveaxis(base, axis, -1)).reshape(-1, axes[axis])
+    return TreeTables(starts=places, tests=tests, thresholds=thresholds, children=children, roots=starts)
+
+
+def plan_tree(program: Program, step: Step, body: Tree, *, kernels: Kernels, weights: tuple[Array, ...]) -> Run:
+    """How leaves are found, all elements flat int32. Raises `ModelMalformed` for tables that are no trees."""
+    tables = tree_tables(program, step, body, weights)
+    axis, axes = body.tree_axis, step.axes
+    rows = tuple(size for k, size in enumerate(axes) if k != axis)
+    nodes = (tables.tests, tables.thresholds, tables.children, tables.roots)
 
     def run(memory: Memory) -> Array:
-        out = np.empty(places.shape, dtype=np.int32)
-        kernels.descend(memory.read(source), places, body.feature_stride, tests, thresholds, children, starts, out)
+        out = np.empty(tables.starts.shape, dtype=np.int32)
+        kernels.descend(memory.read(body.features), tables.starts, body.feature_stride, *nodes, out)
         leaves = np.moveaxis(out.reshape(*rows, axes[axis]), -1, axis)
         return np.ascontiguousarray(leaves).reshape(-1)
 

@@ -207,3 +207,58 @@ def effective(axes: Sequence[int], reductions: Sequence[Reduction]) -> tuple[Red
     return tuple(
         replace(r, clip=None) if r.clip is not None and counted(r, axes[r.clip.axis]).all() else r for r in reductions
     )
+
+
+def merge_axes(
+    axes: tuple[int, ...], strides: Sequence[tuple[int, ...]], clipped: set[int]
+) -> tuple[list[int], list[tuple[int, ...]], dict[int, int]]:
+    """The axes without those of one element, neighbours joined where no clip names them and all operands allow it.
+
+    Also each operand's strides over them, and the new number of every clipped axis. The last one is never clipped.
+    """
+    kept: list[tuple[int, list[int]]] = []
+    numbers: dict[int, int] = {}
+    joinable = False
+    for axis, size in enumerate(axes):
+        moves = [stride[axis] for stride in strides]
+        if axis in clipped:
+            numbers[axis] = len(kept)
+            kept.append((size, moves))
+            joinable = False
+        elif size != 1:
+            if joinable and all(outer == inner * size for outer, inner in zip(kept[-1][1], moves, strict=True)):
+                kept[-1] = (kept[-1][0] * size, moves)
+            else:
+                kept.append((size, moves))
+            joinable = True
+    if not joinable:
+        kept.append((1, [0] * len(strides)))
+    return [size for size, _ in kept], [tuple(column) for column in zip(*(m for _, m in kept), strict=True)], numbers
+
+
+def grid(offset: int, sizes: Sequence[int], strides: Sequence[int]) -> Array:
+    """``offset + Σ strides · index`` over a box, flat, int64."""
+    places = np.array(offset, dtype=np.int64)
+    for size, stride in zip(sizes, strides, strict=True):
+        places = places[..., None] + np.arange(size, dtype=np.int64) * stride
+    return places.reshape(-1)
+
+
+def row_major(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Strides of a contiguous tensor, in elements."""
+    return tuple(math.prod(sizes[k + 1 :]) for k in range(len(sizes)))
+
+
+def counted_terms(axes: Sequence[int], outer: Sequence[int], reductions: Sequence[Reduction]) -> Array:
+    """Which terms count at each index of some axes, bool [those axes, then extents]; clips name no other axis."""
+    sizes = [*select(axes, outer), *(r.extent for r in reductions)]
+    counts = np.ones(sizes, dtype=np.bool_)
+    for j, reduction in enumerate(reductions):
+        if reduction.clip is not None:
+            axis = reduction.clip.axis
+            shape = [1] * len(sizes)
+            shape[len(outer) + j] = reduction.extent
+            if axis in outer:
+                shape[outer.index(axis)] = axes[axis]
+            counts &= counted(reduction, axes[axis]).reshape(shape)
+    return counts
