@@ -16,7 +16,7 @@ import generated_pages
 
 sys.path.insert(0, str(generated_pages.ROOT))
 
-from tests.support.conformance import Case, cases, refusal
+from tests.support.conformance import Case, Outcome, cases, outcome
 
 from sworn.model.compiler.registry import LOWERINGS
 
@@ -50,16 +50,21 @@ INTRODUCTION = """# Operators
 Written by `scripts/generate_support.py`; do not edit. What an operator becomes is in [lowering.md](lowering.md).
 
 The onnx package tests its operators one by one: a node, its inputs and what must come out. This page says what those
-tests, of onnx {onnx}, give in the profile `exact`.
+tests, of onnx {onnx}, give in the profiles `exact` and `bounded`. Both compile a model to the same program.
 
-- **passed**: the compiled program gives the expected values, to the test's tolerance or 1e-4, whichever is wider.
-- **refused**: the compiler raises `ModelUnsupported` for the reason given. Nothing ends in any other way.
+- **exact**: tests passed. The program gives the expected values, to the test's tolerance or 1e-4, whichever is wider,
+  and the referee, in integers alone, has the same bits in up to 16 elements of every step.
+- **bounded**: tests passed. The run gives the expected values, and the referee admits up to 16 elements of every step.
+- **by kernels**: those of them of which onnxruntime's kernels compute a part; of the others the exact executor computes
+  all.
+- **refused**: the compiler raises `ModelUnsupported` for the reason given, or the test is of NaN, which no input may
+  hold. Nothing ends in any other way.
 - Inputs that models keep constant (axes, shapes, pads, ratios, …) are constant here too, and shapes are fixed.
 - **versions** are operator sets in which an operator changed, as far as it is lowered; those in bold are tested here.
 - An operator of which nothing passes is lowered all the same: onnx tests it only with types or forms that are refused.
 - An operator or a version that is not on this page is refused.
 
-The profile `bounded` is not supported yet. In the profile `signed` nothing is lowered: onnxruntime runs the file.
+In the profile `signed` nothing is lowered: onnxruntime runs the file.
 
 {tests:,} tests: {passed:,} passed, {refused:,} refused. {operators} operators are lowered, in {versions} versions;
 {untested} of them have no such test.
@@ -72,6 +77,8 @@ class Tests:
 
     versions: frozenset[int]
     passed: int
+    #: Of those passed, computed in part by onnxruntime in profile bounded.
+    in_kernels: int
     #: Refusals by kind.
     refused: Counter[str]
 
@@ -101,7 +108,9 @@ def page() -> str:
         rows = [row(key[1], lowered[key], tested[key]) for key in sorted(tested) if key[0] == domain]
         parts += [
             f"## {domain or 'ai.onnx'}\n",
-            generated_pages.table(["operator", "versions", "passed:", "refused:", "why"], rows),
+            generated_pages.table(
+                ["operator", "versions", "exact:", "bounded:", "by kernels:", "refused:", "why"], rows
+            ),
         ]
     parts += [
         "## Lowered, without a test in onnx\n\nThe tests of this repository compare these with onnxruntime.\n",
@@ -112,16 +121,16 @@ def page() -> str:
 
 def outcomes(given: Iterable[Case]) -> Mapping[tuple[str, str], Tests]:
     """By domain and operator, what its tests gave."""
-    found: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
+    found: dict[tuple[str, str], list[tuple[int, Outcome]]] = {}
     for case in given:
         domain, version = place(case)
-        reason = refusal(case)
-        found.setdefault((domain, case.operator), []).append((version, None if reason is None else kind(reason)))
+        found.setdefault((domain, case.operator), []).append((version, outcome(case)))
     return {
         key: Tests(
             versions=frozenset(version for version, _ in results),
-            passed=sum(reason is None for _, reason in results),
-            refused=Counter(reason for _, reason in results if reason is not None),
+            passed=sum(each.refusal is None for _, each in results),
+            in_kernels=sum(each.in_kernels for _, each in results),
+            refused=Counter(kind(each.refusal) for _, each in results if each.refusal is not None),
         )
         for key, results in found.items()
     }
@@ -147,7 +156,8 @@ def kind(reason: str) -> str:
 def row(operator: str, versions: Sequence[int], tests: Tests) -> list[str]:
     """A line of the table."""
     marked = ", ".join(f"**{version}**" if version in tests.versions else str(version) for version in versions)
-    return [f"`{operator}`", marked, str(tests.passed), str(tests.refused.total()), reasons(tests.refused)]
+    counts = (tests.passed, tests.passed, tests.in_kernels, tests.refused.total())
+    return [f"`{operator}`", marked, *map(str, counts), reasons(tests.refused)]
 
 
 def reasons(refused: Counter[str]) -> str:

@@ -84,11 +84,12 @@ def assert_exact(
             np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
         else:
             np.testing.assert_array_equal(ours, theirs)
-    _assert_judged(lowered, values, samples)
+    assert_judged(lowered, values, samples)
     return lowered
 
 
-def _assert_judged(lowered: Lowered, values: Sequence[Array], samples: int) -> None:
+def assert_judged(lowered: Lowered, values: Sequence[Array], samples: int) -> None:
+    """The referee has the bits of some elements of every step."""
     program, random = lowered.program, np.random.default_rng(0)
     bits = {Space.VALUE: [_bits(array) for array in values], Space.WEIGHT: [_bits(w) for w in lowered.weights]}
 

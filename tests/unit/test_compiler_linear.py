@@ -195,14 +195,19 @@ def test_columns_side_by_side_agree() -> None:
         ml("LinearRegressor", [(FLOAT, [4, 1])], coefficients=[1.0] * 3, post_transform="LOGISTIC"),
         ml("LinearRegressor", [(FLOAT, [4, 1])], coefficients=[1.0] * 4),
         ml("Scaler", [(FLOAT, [4, 3])], offset=[1.0, 2.0], scale=[1.0]),
-        ml("Imputer", [(FLOAT, [4, 3])], imputed_value_floats=[1.0], replaced_value_float=float("nan")),
         ml("OneHotEncoder", [(FLOAT, [4, 3, 1])], cats_int64s=[1], zeros=0),
     ],
 )
 def test_node_that_does_not_fit_is_refused(model: bytes) -> None:
-    """Lengths that do not fit, missing values, failures on demand."""
+    """Lengths that do not fit, failures on demand."""
     with pytest.raises(ModelUnsupported):
         lower(model, evaluate=evaluate)
+
+
+def test_imputation_of_nan_changes_nothing() -> None:
+    """No value is NaN: what would be filled in is never there."""
+    node = ml("Imputer", [(FLOAT, [4, 3])], imputed_value_floats=[1.0], replaced_value_float=float("nan"))
+    assert_exact(node, {"x": ROWS})
 
 
 def test_maps_of_probabilities_are_refused_with_a_hint() -> None:

@@ -29,7 +29,7 @@ VALUE = np.ones((1, 4, 6, 6), np.float32)
         ("Conv", {1: np.ones((4, 4, 3, 3), np.float32)}, {"pads": [1, 1]}),
         ("Conv", {1: np.ones((4, 4, 3, 3), np.float32)}, {"strides": [0, 1]}),
         ("MaxPool", {}, {"kernel_shape": [2, 2], "pads": [3, 3, 3, 3]}),
-        ("Pow", {1: np.array([1.0, 2, 1, 2, 1, 2], np.float32)}, {}),
+        ("Pow", {1: np.arange(36, dtype=np.float32).reshape(6, 6)}, {}),
         ("Gather", {1: np.array([4])}, {"axis": 1}),
         ("Split", {1: np.array([3, 3])}, {"axis": 1, "outputs": 2}),
         ("Tile", {1: np.array([1 << 20, 1 << 20, 1, 1])}, {}),
@@ -107,11 +107,19 @@ def test_attribute_that_no_lowering_reads_is_refused(monkeypatch: pytest.MonkeyP
     assert "alpha" in str(caught.value)
 
 
-def test_output_stated_with_another_shape_is_refused() -> None:
+def test_output_stated_with_other_sizes_has_those_that_are_computed() -> None:
+    """Converters state sizes wrongly; the schema says what comes out."""
+    nodes = [helper.make_node("Transpose", ["x"], ["y"])]
+    lowered = compiled(graphs.build(nodes, [("x", FLOAT, (2, 3))], [("y", FLOAT, (3, 3))]))
+    assert lowered.schema.outputs[0].shape == (3, 2)
+
+
+@pytest.mark.parametrize("stated", [(FLOAT, (3, 2, 1)), (TensorProto.DOUBLE, (3, 2)), (TensorProto.INT32, (3, 2))])
+def test_output_stated_with_another_rank_or_type_is_refused(stated: tuple[int, tuple[int, ...]]) -> None:
     """A file whose output contradicts its nodes is malformed."""
     nodes = [helper.make_node("Transpose", ["x"], ["y"])]
     with pytest.raises(ModelMalformed):
-        compiled(graphs.build(nodes, [("x", FLOAT, (2, 3))], [("y", FLOAT, (3, 3))]))
+        compiled(graphs.build(nodes, [("x", FLOAT, (2, 3))], [("y", *stated)]))
 
 
 def test_files_with_bytes_changed_raise_typed_errors_only() -> None:

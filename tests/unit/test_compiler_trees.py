@@ -139,13 +139,21 @@ def test_equal_scores_choose_the_first_label() -> None:
     assert_exact(classifier([0, 1, 2], [0.1, 0.4, 0.4] * 5, classes=3), X)
 
 
+def test_side_of_missing_values_changes_nothing() -> None:
+    """No feature is NaN, so that exporters of boosted trees may say where NaN would go."""
+    plain = classifier([0], [*SIGNED])
+    tracking = classifier([0], [*SIGNED], nodes_missing_value_tracks_true=[1, 0] * 4)
+    programs = [lower(model, evaluate=evaluate).program for model in (plain, tracking)]
+    assert programs[0] == programs[1]
+    assert_exact(tracking, X)
+
+
 @pytest.mark.parametrize(
     "model",
     [
         classifier([0], [*SIGNED], base_values=[0.1, 0.2]),
         classifier([0, 1], [*SIGNED]),
         classifier([0], [*SIGNED], post_transform="PROBIT"),
-        classifier([0], [*SIGNED], nodes_missing_value_tracks_true=[1] + [0] * 7),
         ensemble("TreeEnsembleRegressor", [(FLOAT, [5, 1])], [0], [*SIGNED], n_targets=1, post_transform="LOGISTIC"),
         ensemble("TreeEnsembleRegressor", [(FLOAT, [5, 1])], [1], [*SIGNED], n_targets=1),
         ensemble("TreeEnsembleRegressor", [(FLOAT, [5, 1])], [0], [*SIGNED], n_targets=1, nodes_featureids=[2] * 8),
@@ -155,7 +163,7 @@ def test_equal_scores_choose_the_first_label() -> None:
     ],
 )
 def test_ensemble_without_one_meaning_is_refused(model: bytes) -> None:
-    """Missing values, transforms and labels that are read in several ways, nodes that are no trees."""
+    """Transforms and labels that are read in several ways, nodes that are no trees."""
     with pytest.raises(ModelUnsupported, match="TreeEnsemble"):
         lower(model, evaluate=evaluate)
 

@@ -7,6 +7,7 @@ follow the pointer.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -15,14 +16,27 @@ from onnx import checker, defs
 
 from sworn.errors import ModelMalformed, ModelTooLarge, ModelUnsupported
 
-#: Default limit on the size of an artifact.
-MAX_ARTIFACT_BYTES = 256 << 20
+#: Default limit on the size of an artifact: half of what a protobuf message can have, and with all that is made of it
+#: some gigabytes of memory. What is fetched for others has a lower limit in `sworn.storage`.
+MAX_ARTIFACT_BYTES = 1 << 30
 
 #: Nodes, attributes, tensors and other parts of one model. A file may hold a part in two bytes; the largest graphs in
 #: use have some hundred thousand.
 MAX_PARTS = 2_000_000
 
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+
+#: Operators outside the standard that are known, in version 1 of their domain: onnxruntime's quantiser writes them.
+FOREIGN_OPERATORS = MappingProxyType(
+    {
+        "com.microsoft": frozenset(
+            {
+                *("QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearGlobalAveragePool"),
+                *("QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid"),
+            }
+        )
+    }
+)
 
 # The checker is C++ behind a binding: it reports a bad model as its own error or as whatever its exception maps to.
 _CHECKER_ERRORS = (checker.ValidationError, ValueError, RuntimeError, TypeError, IndexError, OverflowError)
@@ -87,32 +101,33 @@ def _check_tensor(tensor: onnx.TensorProto) -> None:
 
 
 def _check_node(node: onnx.NodeProto, own: set[tuple[str, str]]) -> None:
-    if node.domain not in _STANDARD_DOMAINS and (node.domain, node.op_type) not in own:
+    known = node.domain in _STANDARD_DOMAINS or node.op_type in FOREIGN_OPERATORS.get(node.domain, ())
+    if not known and (node.domain, node.op_type) not in own:
         raise ModelUnsupported(f"operator {node.domain}.{node.op_type} is unknown")
 
 
 def _check_versions(model: onnx.ModelProto) -> None:
     if model.ir_version > onnx.IR_VERSION:
         raise ModelUnsupported(f"IR version {model.ir_version} is newer than {onnx.IR_VERSION}")
-    own = {function.domain for function in model.functions}
     for imports in (model.opset_import, *(function.opset_import for function in model.functions)):
         # skl2onnx writes the same import twice; only a contradiction is malformed.
         versions = {(entry.domain or "ai.onnx", entry.version) for entry in imports}
         if len({domain for domain, _ in versions}) != len(versions):
             raise ModelMalformed("an operator set is imported in two versions")
         for entry in imports:
-            _check_opset(entry, own)
+            _check_opset(entry)
 
 
-def _check_opset(entry: Any, own: set[str]) -> None:
+def _check_opset(entry: Any) -> None:
+    # Tools import operator sets that no node is of; a node of an unknown one is refused by itself.
     if entry.domain in _STANDARD_DOMAINS:
         newest = _newest_opset(entry.domain)
         if not 1 <= entry.version <= newest:
             raise ModelUnsupported(
                 f"operator set {entry.domain or 'ai.onnx'} version {entry.version} is not in 1..{newest}"
             )
-    elif entry.domain not in own:
-        raise ModelUnsupported(f"operator set {entry.domain!r} is unknown")
+    elif entry.domain in FOREIGN_OPERATORS and entry.version != 1:
+        raise ModelUnsupported(f"operator set {entry.domain!r} version {entry.version} is not 1")
 
 
 def _newest_opset(domain: str) -> int:

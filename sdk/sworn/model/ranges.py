@@ -13,7 +13,7 @@ from sworn.errors import ModelUnsupported
 from sworn.model.program import Clip, Operand, Reduction
 
 #: Longest axis that windows may slide along: each of its positions is looked at.
-MAX_CLIPPED_AXIS: Final = 1 << 24
+MAX_CLIPPED_AXIS: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from math import inf
 from types import MappingProxyType
 
 import numpy as np
@@ -56,6 +57,9 @@ _UNARY = MappingProxyType(
 )
 #: Attributes of casts to types that are refused.
 _FLOAT8_ONLY = ("saturate", "round_mode")
+#: The version of Mod from which floats need no fmod.
+FLOAT_MOD = 28
+_INFINITIES = (("detect_negative", -inf), ("detect_positive", inf))
 _FLOAT_ONLY = frozenset(_UNARY) - {"Neg", "Abs", "Sign"}
 
 
@@ -132,27 +136,42 @@ def modulo(call: Call) -> Value:
     left, right = same_type(call)
     if call.integer("fmod", 0):
         return pointwise(call.build, Function.FMOD, left, right)
-    if left.dtype is DType.FLOAT32:
+    if left.dtype is not DType.FLOAT32:
+        return pointwise(call.build, Function.MOD, left, right)
+    if call.version < FLOAT_MOD:
         raise call.refused("floats need fmod=1")
-    return pointwise(call.build, Function.MOD, left, right)
+    return _floored(call, left, right)
 
 
-@lowers("Pow", 7, 12, 13, 15)
-def power(call: Call) -> Value:
-    """A power whose exponent is one constant."""
-    base = call.value(0)
-    exponents = call.array(1, "the exponent")
-    if exponents is None or exponents.size == 0 or (exponents != exponents.flat[0]).any():
-        raise call.refused("only one constant exponent for all elements is supported")
-    shape = broadcast([base.shape, tuple(exponents.shape)])
-    if shape is None:
-        raise call.refused("base and exponent do not broadcast")
-    exponent = exponents.flat[0]
-    if float(np.float32(exponent)) != exponent:
-        raise call.refused(f"the exponent {exponent} is not a float32")
-    if base.dtype is not DType.FLOAT32 and (exponent < 0 or exponent != int(exponent)):
-        raise call.refused(f"the exponent {exponent} of an integer is not a natural number")
-    return pointwise(call.build, Function.POW, expanded(base, shape), alpha=float(exponent))
+def _floored(call: Call, left: Value, right: Value) -> Value:
+    """The remainder of floats with the divisor's sign: that of FMOD, plus the divisor where signs differ."""
+    build, nothing = call.build, call.build.scalar(0)
+    rest = pointwise(build, Function.FMOD, left, right)
+    signs = (pointwise(build, Function.LESS, value, nothing, dtype=DType.BOOL) for value in (rest, right))
+    apart = pointwise(build, Function.XOR, *signs)
+    exact = pointwise(build, Function.EQUAL, rest, nothing, dtype=DType.BOOL)
+    moved = pointwise(build, Function.AND, apart, pointwise(build, Function.NOT, exact))
+    shifted = pointwise(build, Function.ADD, rest, right)
+    return pointwise(build, Function.WHERE, moved, shifted, rest, dtype=DType.FLOAT32)
+
+
+@lowers("IsNaN", 9, 13, 20)
+def is_nan(call: Call) -> Value:
+    """Never: no value is NaN."""
+    require_float(call, call.value(0))
+    return expanded(call.build.constant(np.zeros((), np.bool_)), call.value(0).shape)
+
+
+@lowers("IsInf", 10, 20)
+def is_infinite(call: Call) -> Value:
+    """Equal to one infinity, or to one of the two."""
+    build, value = call.build, call.value(0)
+    require_float(call, value)
+    wanted = [number for name, number in _INFINITIES if call.integer(name, 1)]
+    found = [pointwise(build, Function.EQUAL, value, build.scalar(number), dtype=DType.BOOL) for number in wanted]
+    if not found:
+        return expanded(build.constant(np.zeros((), np.bool_)), value.shape)
+    return reduce(lambda left, right: pointwise(build, Function.OR, left, right), found)
 
 
 @lowers("Where", 9, 16)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +35,14 @@ from sworn.model.program import (
 )
 from sworn.types import DType
 
+if TYPE_CHECKING:
+    from sworn.model.compiler.conversions import Quantised
+
 #: Elements of one tensor.
 MAX_ELEMENTS = 1 << 27
-#: Bytes of all constants made during compilation.
-MAX_CONSTANT_BYTES = 4 << 30
+#: Bytes of all constants made during compilation, and how many there may be beside those of the file itself, which a
+#: model derives others from: a small file cannot ask for much memory.
+MAX_CONSTANT_BYTES, FREE_CONSTANT_BYTES, CONSTANT_BYTES_PER_BYTE = 4 << 30, 128 << 20, 16
 #: Steps of a draft; unrolled recurrences make many.
 MAX_STEPS = 1 << 18
 
@@ -48,16 +52,20 @@ Array = npt.NDArray[Any]
 class Builder:
     """Collects constants and steps. ``label`` says where the steps being written come from."""
 
-    def __init__(self, inputs: Sequence[TensorType], *, evaluate: Evaluator) -> None:
+    def __init__(self, inputs: Sequence[TensorType], *, evaluate: Evaluator, artifact_bytes: int) -> None:
         self.inputs = tuple(inputs)
         self.constants: list[Array] = []
         self.steps: list[Step] = []
         self.labels: list[str] = []
         self.label = ""
+        #: By tensor: the floats that `conversions.dequantized` made, and what of.
+        self.origins: dict[tuple[Space, int], tuple[Value, Quantised]] = {}
         self._evaluate = evaluate
         self._known_constants: dict[tuple[str, Axes, bytes], int] = {}
         self._known_steps: dict[Step, int] = {}
         self._constant_bytes = 0
+        allowed = FREE_CONSTANT_BYTES + CONSTANT_BYTES_PER_BYTE * artifact_bytes
+        self._most_constant_bytes = min(MAX_CONSTANT_BYTES, allowed)
 
     def input(self, number: int) -> Value:
         """A model input."""
@@ -78,8 +86,7 @@ class Builder:
         key = (dtype.name, shape, hashlib.sha256(clean.reshape(-1).view(np.uint8).data).digest())
         if key not in self._known_constants:
             self._constant_bytes += clean.nbytes
-            if self._constant_bytes > MAX_CONSTANT_BYTES:
-                raise ModelTooLarge(f"{self.label}: constants exceed {MAX_CONSTANT_BYTES} bytes")
+            self._check_room(0)
             self._known_constants[key] = len(self.constants)
             self.constants.append(clean)
         number = self._known_constants[key]
@@ -163,7 +170,12 @@ class Builder:
         if kind.elements > MAX_ELEMENTS:
             raise ModelTooLarge(f"{self.label}: a tensor of shape {kind.shape} has more than {MAX_ELEMENTS} elements")
 
+    def _check_room(self, more: int) -> None:
+        if self._constant_bytes + more > self._most_constant_bytes:
+            raise ModelTooLarge(f"{self.label}: constants exceed {self._most_constant_bytes} bytes")
+
     def _folded(self, step: Step) -> Array:
+        self._check_room(step.output.elements * step.output.dtype.itemsize)
         if isinstance(step.body, Copy):
             return self._copied(step, step.body)
         used = sorted({operand.tensor for operand in operands(step.body)} | set(_tables(step.body)))

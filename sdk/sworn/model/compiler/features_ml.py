@@ -161,11 +161,13 @@ def imputer(call: Call) -> Value:
     value, build = call.value(0), call.build
     if value.dtype is not DType.FLOAT32:
         raise call.refused(f"only float32 is supported, not {value.dtype.name.lower()}")
-    replaced, new = call.number("replaced_value_float", 0.0), call.numbers("imputed_value_floats")
-    if isnan(replaced):
-        raise call.refused("missing values (NaN) are not supported")
+    new, stated = call.numbers("imputed_value_floats"), call.node.attributes.get("replaced_value_float")
+    missing = call.has("replaced_value_float") and isinstance(stated, float) and isnan(stated)
     if len(new) not in (1, value.shape[-1] if value.rank else 1):
         raise call.refused(f"{len(new)} imputed values for features of shape {value.shape}")
+    if missing:
+        return value
+    replaced = call.number("replaced_value_float", 0.0)
     table = build.constant(np.array(new if len(new) > 1 else new[0], np.float32))
     found = pointwise(build, Function.EQUAL, value, build.scalar(replaced), dtype=DType.BOOL)
     return pointwise(build, Function.WHERE, found, table, value, dtype=value.dtype)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from sworn.model.compiler.operators import Call, lowers
 from sworn.model.compiler.values import Value, picked
 from sworn.model.program import Lookup
@@ -53,21 +58,35 @@ def gather_elements(call: Call) -> Value:
 
 @lowers("GatherND", 11, 12, 13)
 def gather_nd(call: Call) -> Value:
-    """Slices by index tuples; only tuples of one index are supported."""
+    """Slices by index tuples: of any length where they are constant, else of length 1; no batch axes."""
     data, index = call.value(0), call.value(1)
     _require_index(call, index)
-    batch = call.integer("batch_dims", 0)
-    if index.rank < 1 or index.shape[-1] != 1 or batch != 0:
-        raise call.refused("only index tuples of length 1 without batch axes are supported")
-    places = index.view(index.shape[:-1], index.strides[:-1])
-    shape = (*places.shape, *data.shape[1:])
+    if index.rank < 1 or not 1 <= index.shape[-1] <= data.rank or call.integer("batch_dims", 0) != 0:
+        raise call.refused(f"index tuples of shape {index.shape}, or batch axes, are not supported")
+    length, known = index.shape[-1], call.build.array(index)
+    if known is not None:
+        places = call.build.constant(_flat(call, known, data.shape[:length]))
+    elif length == 1:
+        places = index.view(index.shape[:-1], index.strides[:-1])
+    else:
+        raise call.refused("index tuples of more than one index must be constant")
+    shape = (*places.shape, *data.shape[length:])
     body = Lookup(
-        source=data.operand((*(0,) * places.rank, *data.strides[1:])),
-        index=places.operand((*places.strides, *(0,) * (data.rank - 1))),
-        extents=(data.shape[0],),
-        strides=(data.strides[0],),
+        source=data.operand((*(0,) * places.rank, *data.strides[length:])),
+        index=places.operand((*places.strides, *(0,) * (data.rank - length))),
+        extents=data.shape[:length],
+        strides=data.strides[:length],
     )
     return call.build.emit(data.dtype, shape, axes=shape, body=body)
+
+
+def _flat(call: Call, tuples: npt.NDArray[Any], sizes: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Row-major positions over sizes."""
+    limits = np.array(sizes, np.int64)
+    if ((tuples < -limits) | (tuples >= limits)).any():
+        raise call.refused(f"a constant index is not in {sizes}")
+    places = np.moveaxis(np.where(tuples < 0, tuples + limits, tuples), -1, 0)
+    return np.asarray(np.ravel_multi_index(tuple(places), sizes), np.int64)
 
 
 def _require_index(call: Call, index: Value) -> None:

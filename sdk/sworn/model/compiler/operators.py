@@ -31,6 +31,8 @@ class Call:
     readers: Mapping[str, int]
     #: Calls by the names of their outputs.
     earlier: Mapping[str, Call]
+    #: What lowers the node.
+    lowering: Lowering
     #: Names of the attributes that the lowering has asked for; it must ask for all that the node gives.
     asked: set[str] = field(default_factory=set)
 
@@ -85,8 +87,8 @@ class Call:
 
     def sole_source(self, position: int) -> Call | None:
         """The call that makes an input, if nothing else reads what it makes."""
-        name = self.node.inputs[position]
-        return self.earlier.get(name) if self.readers[name] == 1 else None
+        name = self.node.inputs[position] if position < len(self.node.inputs) else ""
+        return self.earlier.get(name) if self.readers.get(name) == 1 else None
 
     def has(self, name: str) -> bool:
         """Whether an attribute is given."""

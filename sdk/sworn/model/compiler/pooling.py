@@ -18,7 +18,11 @@ from sworn.types import DType
 @lowers("AveragePool", 7, 10, 11, 19, 22)
 def average_pool(call: Call) -> Value:
     """Mean of each window, one rounding; padding counts on demand, what lies beyond it never does."""
-    value = call.value(0)
+    return window_means(call, call.value(0))
+
+
+def window_means(call: Call, value: Value) -> Value:
+    """AveragePool of a value by a node's attributes."""
     require_float(call, value)
     window = _window(call, value)
     divisor = 0

@@ -25,6 +25,8 @@ _ACTIVATIONS: Mapping[str, Function] = MappingProxyType(
 _DIRECTIONS: Mapping[str, tuple[bool, ...]] = MappingProxyType(
     {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 )
+#: Places of a sequence: each takes a dozen steps.
+MAX_PLACES = 4096
 #: Attributes of activations that take none.
 _UNUSED = ("activation_alpha", "activation_beta")
 
@@ -230,6 +232,8 @@ def _checked(call: Call, inputs: Value, *, gates: int) -> tuple[bool, ...]:
         states = position in (5, 6)
         if value is not None and _swapped(value, batch_first=batch_first and states).shape != shape:
             raise call.refused(f"input {position} has shape {value.shape}, not {shape}")
+    if inputs.shape[0] > MAX_PLACES:
+        raise call.refused(f"a sequence of {inputs.shape[0]} places; {MAX_PLACES} are possible")
     lengths = call.integers_at(4, "the lengths of the sequences")
     if lengths is not None and set(lengths) != {inputs.shape[0]}:
         raise call.refused(f"sequences shorter than {inputs.shape[0]} are not supported")

@@ -10,13 +10,15 @@ import numpy as np
 
 from sworn.model.compiler.arithmetic import require_float
 from sworn.model.compiler.operators import Call, lowers
-from sworn.model.compiler.steps import extreme, near, pointwise, position, split_axes, total, unreduced
+from sworn.model.compiler.steps import Sum, contract, extreme, near, pointwise, position, split_axes, total, unreduced
 from sworn.model.compiler.values import Axes, Value, picked, row_major, sliced
-from sworn.model.program import Function, Lookup, Rank
+from sworn.model.program import Clip, Function, Lookup, Rank, Reduction
 from sworn.types import DType
 
 #: Factors of one product: each is a step.
 MAX_FACTORS = 256
+#: Sums along an axis, each of up to as many terms.
+MAX_CUMULATED = 1024
 
 
 def reduced_axes(call: Call, value: Value) -> Axes | None:
@@ -44,6 +46,36 @@ def reduce_sum(call: Call) -> Value:
         require_float(call, value)
     divisor = prod(value.shape[axis] for axis in axes) if mean else 1
     return total(call.build, value, axes, keep=keep, divisor=divisor)
+
+
+@lowers("CumSum", 11, 14)
+def cumulative_sum(call: Call) -> Value:
+    """Each sum on its own, one rounding: the terms up to a place, or from it on with ``reverse``."""
+    build, value = call.build, call.value(0)
+    where = call.integers_at(1, "the axis")
+    if where is None or len(where) != 1 or value.dtype not in (DType.FLOAT32, DType.INT32):
+        raise call.refused("only float32 and int32 along one axis are supported")
+    axis, size = call.axis(where[0], value.rank), value.shape[call.axis(where[0], value.rank)]
+    if size > MAX_CUMULATED:
+        raise call.refused(f"{size} sums along an axis; {MAX_CUMULATED} are possible")
+    direction = -1 if call.integer("reverse", 0) else 1
+    # Term r counts at place o where (o - r) or (r - o) is at least 0, or at least 1.
+    clip = Clip(
+        axis=axis,
+        step=direction,
+        dilation=-direction,
+        origin=-1 if call.integer("exclusive", 0) else 0,
+        extent=max(size, 1),
+    )
+    strides = tuple(0 if k == axis else stride for k, stride in enumerate(value.strides))
+    given = Sum(
+        shape=value.shape,
+        axes=value.shape,
+        left=value.operand(strides),
+        reductions=(Reduction(extent=size, left_stride=value.strides[axis], clip=clip),),
+        dtype=value.dtype,
+    )
+    return contract(build, given)
 
 
 @lowers("ReduceProd", 1, 11, 13, 18)

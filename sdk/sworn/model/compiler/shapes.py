@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import accumulate
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
 from sworn.model.compiler.builder import MAX_ELEMENTS
 from sworn.model.compiler.graph import decoded
 from sworn.model.compiler.operators import Call, lowers
-from sworn.model.compiler.steps import concatenated
+from sworn.model.compiler.steps import concatenated, pointwise
 from sworn.model.compiler.values import Value, broadcast, expanded, sliced, transposed
+from sworn.model.program import Function
 from sworn.types import DType
+
+#: Numbers of a Range: up to here every place is a float32.
+MAX_RANGE = 1 << 24
 
 
 @lowers("Identity", 1, 13, 14, 16, 19, 21, 23, 24, 25)
@@ -69,14 +74,20 @@ def size_of(call: Call) -> Value:
 
 @lowers("Range", 11, 27, ignored=("stash_type",))
 def arithmetic_range(call: Call) -> Value:
-    """Integers from constants."""
-    arrays = [call.array(k, "the bounds of Range") for k in range(3)]
-    if any(array is None or array.size != 1 or array.dtype.kind not in "iu" for array in arrays):
-        raise call.refused("only ranges of integers are supported")
-    start, limit, delta = (int(array.reshape(-1)[0]) for array in arrays if array is not None)
-    if delta == 0 or not 0 < (count := len(range(start, limit, delta))) <= MAX_ELEMENTS:
+    """Numbers from constants: integers, or RN(start + RN(i · delta)) for floats."""
+    arrays = [array for array in (call.array(k, "the bounds of Range") for k in range(3)) if array is not None]
+    if len(arrays) != 3 or any(array.size != 1 or array.dtype != arrays[0].dtype for array in arrays):
+        raise call.refused("the bounds are not three numbers of one type")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise call.refused("a bound is infinite")
+    start, limit, delta = (Fraction(array.reshape(-1)[0].item()) for array in arrays)
+    count = ceil((limit - start) / delta) if delta else 0
+    if not 0 < count <= MAX_RANGE:
         raise call.refused(f"a range from {start} to {limit} by {delta} is not possible")
-    return call.build.constant(np.arange(start, start + count * delta, delta, dtype=call.value(0).dtype.numpy))
+    build, dtype = call.build, call.value(0).dtype
+    places = build.constant(np.arange(count, dtype=dtype.numpy))
+    first, step = (call.value(k).view((), ()) for k in (0, 2))
+    return pointwise(build, Function.ADD, first, pointwise(build, Function.MUL, places, step))
 
 
 @lowers("Reshape", 5, 13, 14, 19, 21, 23, 24, 25)

@@ -151,8 +151,9 @@ def _simple_reductions(axes: Axes, body: Contract | Extremum) -> Contract | Extr
 
 
 def _cuts(axes: Axes, extent: int, clip: Clip) -> bool:
-    last = (axes[clip.axis] - 1) * clip.step + (extent - 1) * clip.dilation + clip.origin
-    return clip.origin < 0 or last >= clip.extent
+    ends = (axes[clip.axis] - 1) * clip.step, (extent - 1) * clip.dilation
+    least = clip.origin + sum(min(0, end) for end in ends)
+    return least < 0 or clip.origin + sum(max(0, end) for end in ends) >= clip.extent
 
 
 def _joins(outer: Reduction, inner: Reduction) -> bool:

@@ -179,9 +179,13 @@ def total(
     keep: bool,
     divisor: int = 1,
     square: bool = False,
+    zero: int | None = None,
 ) -> Value:
-    """Sum over axes (of squares on demand), divided by an integer, rounded once. float32 and int32 only."""
-    if value.dtype not in (DType.FLOAT32, DType.INT32):
+    """Sum over axes (of squares on demand), divided by an integer, rounded once. float32 and int32 only.
+
+    With ``zero``, bytes are summed in int32, each less that number.
+    """
+    if value.dtype not in ((DType.FLOAT32, DType.INT32) if zero is None else (DType.UINT8, DType.INT8)):
         raise ModelUnsupported(f"{build.label}: sums of {value.dtype.name.lower()} are not supported")
     value = near(build, value, axes)
     kept, reduced = split_axes(value, axes)
@@ -203,7 +207,8 @@ def total(
                 for axis in reduced
             ),
             divisor=divisor,
-            dtype=value.dtype,
+            left_zero=zero or 0,
+            dtype=value.dtype if zero is None else DType.INT32,
         ),
     )
     return unreduced(result, value, kept=kept, axes=axes, keep=keep)

@@ -42,7 +42,11 @@ class _Ensemble:
     stated: npt.NDArray[Any]
 
 
-@lowers("TreeEnsembleRegressor", 1, 3, 5, domain=_ML, ignored=("nodes_hitrates", "nodes_hitrates_as_tensor"))
+#: Hit rates are statistics; where missing values go means nothing, since no feature is NaN.
+_IGNORED = ("nodes_hitrates", "nodes_hitrates_as_tensor", "nodes_missing_value_tracks_true")
+
+
+@lowers("TreeEnsembleRegressor", 1, 3, 5, domain=_ML, ignored=_IGNORED)
 def tree_ensemble_regressor(call: Call) -> Value:
     """Aggregated leaf values, base values, transform."""
     rows, targets = feature_rows(call), call.integer("n_targets")
@@ -52,7 +56,7 @@ def tree_ensemble_regressor(call: Call) -> Value:
     return transformed(call, result, post_transform(call))
 
 
-@lowers("TreeEnsemble", 5, domain=_ML, ignored=("nodes_hitrates",))
+@lowers("TreeEnsemble", 5, domain=_ML, ignored=_IGNORED)
 def tree_ensemble(call: Call) -> Value:
     """The same from the newer encoding of trees, without base values."""
     rows, targets = feature_rows(call), call.integer("n_targets")
@@ -63,7 +67,7 @@ def tree_ensemble(call: Call) -> Value:
     return _aggregated(call, rows, _newer_ensemble(call, rows, targets), None, aggregate)
 
 
-@lowers("TreeEnsembleClassifier", 1, 3, 5, domain=_ML, ignored=("nodes_hitrates", "nodes_hitrates_as_tensor"))
+@lowers("TreeEnsembleClassifier", 1, 3, 5, domain=_ML, ignored=_IGNORED)
 def tree_ensemble_classifier(call: Call) -> tuple[Value | None, Value]:
     """Label and scores: class by class, or for two classes from the weights of one."""
     rows = feature_rows(call)
@@ -211,7 +215,6 @@ def _branches(call: Call, rows: Value, places: Mapping[tuple[int, int], int]) ->
     modes, features = call.texts("nodes_modes"), call.integers("nodes_featureids")
     thresholds = call.numbers("nodes_values")
     sides = call.integers("nodes_truenodeids"), call.integers("nodes_falsenodeids")
-    missing = call.integers("nodes_missing_value_tracks_true", ())
     if any(len(column) != len(places) for column in (modes, features, thresholds, *sides)):
         raise call.refused("the lists of nodes have different lengths")
     branches = {}
@@ -226,7 +229,6 @@ def _branches(call: Call, rows: Value, places: Mapping[tuple[int, int], int]) ->
             feature=features[place],
             threshold=thresholds[place],
             children=children,
-            tracks_missing=any(missing[place : place + 1]),
         )
     return branches
 
@@ -239,10 +241,7 @@ def _branch(
     feature: int,
     threshold: float,
     children: Sequence[int],
-    tracks_missing: bool,
 ) -> Branch:
-    if tracks_missing:
-        raise call.refused("missing values (NaN) are not supported: nodes_missing_value_tracks_true must be 0")
     if mode not in MODES:
         raise call.refused(f"node mode {mode} is not supported")
     if not 0 <= feature < rows.shape[1] or isnan(threshold):
@@ -260,7 +259,7 @@ def _newer_ensemble(call: Call, rows: Value, targets: int) -> _Ensemble:
     if splits.dtype != np.float32 or leaf_weights.dtype != np.float32 or modes.dtype != np.uint8:
         raise call.refused("only float32 splits and weights with uint8 modes are supported")
     names, numbers, count = list(MODES), modes.tolist(), len(splits)
-    features, missing = call.integers("nodes_featureids"), call.integers("nodes_missing_value_tracks_true", ())
+    features = call.integers("nodes_featureids")
     sides = [_children(call, side, count) for side in ("true", "false")]
     roots, ids = call.integers("tree_roots"), call.integers("leaf_targetids")
     if any(len(column) != count for column in (numbers, features, *sides)) or len(ids) != len(leaf_weights):
@@ -281,7 +280,6 @@ def _newer_ensemble(call: Call, rows: Value, targets: int) -> _Ensemble:
             feature=features[place],
             threshold=float(splits[place]),
             children=children,
-            tracks_missing=any(missing[place : place + 1]),
         )
     forest = _planted(call, [root if root in branches else sides[0][root] for root in roots], branches)
     weights = {count + k: [(target, float(leaf_weights[k]))] for k, target in enumerate(ids)}

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Final
+
+import numpy as np
 
 from sworn.model.compiler.builder import MAX_ELEMENTS
 from sworn.model.compiler.operators import Call
 from sworn.model.compiler.values import Axes
 from sworn.model.program import Clip, Reduction
+from sworn.model.ranges import MAX_CLIPPED_AXIS
+
+#: Greatest size, step, distance or padding of a window: products of two fit 64 bits.
+MAX_REACH: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +74,13 @@ class Window:
     @property
     def empty(self) -> bool:
         """Whether some window holds no element of the input."""
-        return any(
-            not self._holds(k, place * self.strides[k] - self.before[k])
-            for k in range(self.rank)
-            for place in range(self.output[k])
-        )
+        return any(self._is_empty_along(k) for k in range(self.rank))
 
-    def _holds(self, k: int, start: int) -> bool:
-        first = max(0, -(start // self.dilations[k]))
-        return first < self.kernel[k] and start + first * self.dilations[k] < self.input[k]
+    def _is_empty_along(self, k: int) -> bool:
+        starts = np.arange(self.output[k], dtype=np.int64) * self.strides[k] - self.before[k]
+        first = np.maximum(0, -(starts // self.dilations[k]))
+        held = (first < self.kernel[k]) & (starts + first * self.dilations[k] < self.input[k])
+        return not bool(held.all())
 
 
 def window_of(call: Call, size: Sequence[int], kernel: Sequence[int], *, ceil: bool = False) -> Window:
@@ -86,7 +91,7 @@ def window_of(call: Call, size: Sequence[int], kernel: Sequence[int], *, ceil: b
     strides = call.integers("strides", (1,) * rank)
     dilations = call.integers("dilations", (1,) * rank)
     for name, values in (("kernel", tuple(kernel)), ("strides", strides), ("dilations", dilations)):
-        if len(values) != rank or min(values) < 1:
+        if len(values) != rank or min(values) < 1 or max(values) > MAX_REACH:
             raise call.refused(f"{name} {values} do not fit {rank} spatial dimensions")
     spans = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
     before, after = _pads(call, tuple(size), strides, spans)
@@ -94,7 +99,7 @@ def window_of(call: Call, size: Sequence[int], kernel: Sequence[int], *, ceil: b
         _places(size[k] + before[k] + after[k] - spans[k], strides[k], size[k] + before[k], ceil=ceil)
         for k in range(rank)
     )
-    if prod(output) > MAX_ELEMENTS:
+    if prod(output) > MAX_ELEMENTS or max(output, default=1) > MAX_CLIPPED_AXIS:
         raise call.refused(f"a result of shape {output} is not possible")
     if min(output, default=1) < 1:
         raise call.refused(f"the window {spans} is larger than the padded input {tuple(size)}")
@@ -119,7 +124,7 @@ def _pads(call: Call, size: Axes, strides: Axes, spans: Axes) -> tuple[Axes, Axe
     rank, mode = len(size), call.text("auto_pad", "NOTSET")
     pads = call.integers("pads", (0,) * (2 * rank))
     if mode == "NOTSET":
-        if len(pads) != 2 * rank or min(pads, default=0) < 0:
+        if len(pads) != 2 * rank or min(pads, default=0) < 0 or max(pads, default=0) > MAX_REACH:
             raise call.refused(f"pads {pads} do not fit {rank} spatial dimensions")
         return pads[:rank], pads[rank:]
     if mode == "VALID":
