@@ -52,7 +52,7 @@ def isolate(step: Step, types: Mapping[tuple[Space, int], TensorType]) -> Isolat
     program = Program(
         inputs=tuple(types[Space.VALUE, tensor] for tensor in values),
         weights=tuple(types[Space.WEIGHT, tensor] for tensor in weights),
-        steps=(replace(step, body=_renumbered(step.body, numbers)),),
+        steps=(replace(step, body=renumbered(step.body, numbers)),),
         outputs=(),
     )
     return Isolated(program=program, values=values, weights=weights)
@@ -68,7 +68,9 @@ def isolate_step(program: Program, number: int) -> Isolated:
     return isolate(step, types)
 
 
-def _renumbered(body: Body, numbers: Mapping[tuple[Space, int], int]) -> Body:
+def renumbered(body: Body, numbers: Mapping[tuple[Space, int], int]) -> Body:
+    """A body whose tensors have other numbers; ``numbers`` has every tensor that it reads."""
+
     def moved(operand: Operand) -> Operand:
         return replace(operand, tensor=numbers[operand.space, operand.tensor])
 
