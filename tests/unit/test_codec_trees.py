@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sworn.codec.tensors import encode_payload
-from sworn.codec.trees import CHUNK_BYTES, data_root, keccak, open_chunk, payload_root, tensor_root, verify_chunk
+from sworn.codec.trees import (
+    CHUNK_BYTES,
+    data_root,
+    keccak,
+    level_sizes,
+    open_chunk,
+    payload_root,
+    tensor_root,
+    tree_levels,
+    verify_chunk,
+)
 from sworn.errors import CodecError
 from sworn.types import DType
 
@@ -107,3 +117,9 @@ def test_opening_a_chunk_that_is_not_there_raises(size: int, index: int) -> None
     """There is no proof of padding."""
     with pytest.raises(CodecError):
         open_chunk(bytes(size), index)
+
+
+@pytest.mark.parametrize("leaves", [*range(18), 63, 64, 65, 1000])
+def test_level_sizes_are_those_of_the_levels(leaves: int) -> None:
+    """What a tree takes is known before it is built; one without leaves has its root alone."""
+    assert level_sizes(leaves) == tuple(map(len, tree_levels(bytes(32 * leaves))))

@@ -6,7 +6,7 @@ leaves, or that no data stands under, is not among them. Where no leaf is opened
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sworn.codec.trees import (
@@ -55,25 +55,39 @@ class DataOpening:
 
 def open_data(data: bytes | memoryview, indices: Iterable[int], *, bulk: bool = False) -> DataOpening:
     """Opens chunks of a tensor's data. Raises `CodecError` for one that is not there."""
-    chosen, view = sorted(set(indices)), memoryview(data)
-    return DataOpening(
-        byte_length=len(view),
-        chunks={index: bytes(view[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]) for index in chosen},
-        siblings=open_leaves(chunk_levels(data, bulk=bulk), chosen, count=chunk_count(len(view))),
-    )
+    view = memoryview(data)
+
+    def read(start: int, stop: int) -> bytes:
+        return bytes(view[start:stop])
+
+    return open_chunks(read, chunk_levels(data, bulk=bulk), indices, byte_length=len(view))
 
 
-def open_leaves(levels: Sequence[bytes], indices: Iterable[int], *, count: int) -> tuple[bytes, ...]:
+def open_chunks(
+    read: Callable[[int, int], bytes], levels: Sequence[bytes | memoryview], indices: Iterable[int], *, byte_length: int
+) -> DataOpening:
+    """Opens chunks of data whose tree is known; ``read`` gives the bytes from a start to a stop.
+
+    Raises `CodecError` for a chunk that is not there, and whatever ``read`` raises.
+    """
+    chosen, count = sorted(set(indices)), chunk_count(byte_length)
+    siblings = open_leaves(levels, chosen, count=count)
+    starts = ((index, index * CHUNK_BYTES) for index in chosen)
+    chunks = {index: read(start, start + chunk_size(byte_length, index)) for index, start in starts}
+    return DataOpening(byte_length=byte_length, chunks=chunks, siblings=siblings)
+
+
+def open_leaves(levels: Sequence[bytes | memoryview], indices: Iterable[int], *, count: int) -> tuple[bytes, ...]:
     """The hashes that go with some leaves of a tree of ``count``. Raises `CodecError` for a leaf that is not there."""
     known = set(indices)
     if not all(0 <= index < count for index in known):
         raise CodecError(f"no such leaf among {count}")
     if not known:
-        return (levels[-1],) if count else ()
+        return (bytes(levels[-1]),) if count else ()
     siblings: list[bytes] = []
     for level in levels[:-1]:
         wanted = sorted({index ^ 1 for index in known} - known)
-        parts = (level[HASH_BYTES * index : HASH_BYTES * (index + 1)] for index in wanted)
+        parts = (bytes(level[HASH_BYTES * index : HASH_BYTES * (index + 1)]) for index in wanted)
         siblings += [part for part in parts if part]
         known = {index >> 1 for index in known}
     return tuple(siblings)

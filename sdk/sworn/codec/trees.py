@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from Crypto.Hash import keccak as _keccak
 
-from sworn.codec.keccak_lanes import LANES, hash_rows
+from sworn.codec.keccak_lanes import hash_rows
 from sworn.codec.payload import split_payload, tensor_header
 from sworn.errors import CodecError
 from sworn.types import ZERO_HASH, DType
@@ -20,6 +20,8 @@ from sworn.types import ZERO_HASH, DType
 CHUNK_BYTES = 1024
 
 HASH_BYTES: Final = 32
+#: Messages from which hashing them side by side is faster than one by one, even where most lanes stay empty.
+_FEW: Final = 8
 _LEAF, _NODE, _DATA, _TENSOR, _PAYLOAD = (bytes([tag]) for tag in range(5))
 
 
@@ -95,11 +97,16 @@ def verify_chunk(root: bytes, chunk: bytes, *, index: int, siblings: Sequence[by
 
 def chunk_levels(data: bytes | memoryview, *, bulk: bool = False) -> tuple[bytes, ...]:
     """The levels of a chunk tree from its leaves to its root; each level is its hashes one after another."""
+    return tree_levels(chunk_leaves(data, bulk=bulk), bulk=bulk)
+
+
+def chunk_leaves(data: bytes | memoryview, *, bulk: bool = False) -> bytes:
+    """The leaves over the chunks of some data, one after another."""
     view = memoryview(data)
     whole = len(view) // CHUNK_BYTES if bulk else 0
     leaves = _many(_LEAF, view[: whole * CHUNK_BYTES], CHUNK_BYTES)
     rest = [leaf_hash(view[i : i + CHUNK_BYTES]) for i in range(whole * CHUNK_BYTES, len(view), CHUNK_BYTES)]
-    return tree_levels(leaves + b"".join(rest), bulk=bulk)
+    return leaves + b"".join(rest)
 
 
 def tree_levels(leaves: bytes, *, bulk: bool = False) -> tuple[bytes, ...]:
@@ -134,6 +141,11 @@ def chunk_size(byte_length: int, index: int) -> int:
     return min(CHUNK_BYTES, byte_length - index * CHUNK_BYTES)
 
 
+def level_sizes(leaves: int) -> tuple[int, ...]:
+    """Bytes of each level of a tree, from its leaves to its root, as `tree_levels` makes them."""
+    return tuple(HASH_BYTES * max(1, -(-leaves >> height)) for height in range(depth_of(leaves) + 1))
+
+
 def depth_of(leaves: int) -> int:
     """Levels above the leaves of a tree."""
     return max(leaves - 1, 0).bit_length()
@@ -141,7 +153,7 @@ def depth_of(leaves: int) -> int:
 
 def _many(tag: bytes, rows: memoryview, size: int, *, bulk: bool = True) -> bytes:
     count = len(rows) // size
-    if bulk and count >= LANES:
+    if bulk and count >= _FEW:
         hashed = hash_rows(np.frombuffer(rows, dtype=np.uint8).reshape(count, size), tag=tag[0])
         if hashed is not None:
             return hashed.tobytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sworn.codec.trees import data_root, keccak, seal_payload, seal_tensor, tree_levels
+from sworn.codec.trees import chunk_leaves, keccak, seal_data, seal_payload, seal_tensor, tree_levels
 from sworn.model.encoding import PROGRAM_VERSION, encode_interface, encode_step
 from sworn.model.program import Program, TensorType
 from sworn.model.words import WORD_BYTES
@@ -20,6 +20,9 @@ _STEP, _INTERFACE, _PROGRAM, _WEIGHTS, _TRACE = (bytes([tag]) for tag in range(5
 
 #: Data from which hashing in bulk pays for its start.
 BULK_BYTES: Final = 16 << 20
+
+#: Bytes that are put into committed order and hashed at a time: whole chunks, many lanes, and less than a cache.
+PIECE_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,23 +93,55 @@ def linked_root(types: Sequence[TensorType], data_roots: Sequence[bytes]) -> byt
     )
 
 
+def input_root(program: Program, data_roots: Sequence[bytes]) -> bytes:
+    """The payload root of the model inputs, whose data roots stand first among those of a trace."""
+    return linked_root(program.inputs, data_roots[: len(program.inputs)])
+
+
+def output_root(program: Program, data_roots: Sequence[bytes]) -> bytes:
+    """The payload root of the model outputs, whose data roots are among those of a trace."""
+    types = [TensorType(dtype=program.value(each.value).dtype, shape=each.shape) for each in program.outputs]
+    return linked_root(types, [data_roots[each.value] for each in program.outputs])
+
+
 def array_roots(arrays: Sequence[NDArray[Any]], *, threads: int = 1) -> tuple[bytes, ...]:
     """The data root of each array, of exactly the bits that it holds."""
-    if sum(array.nbytes for array in arrays) < BULK_BYTES:
-        return tuple(data_root(array_bytes(array)) for array in arrays)
+    sizes = [array.nbytes for array in arrays]
+    trees = array_trees(arrays, threads=threads)
+    return tuple(seal_data(size, levels[-1]) for size, levels in zip(sizes, trees, strict=True))
+
+
+def array_trees(arrays: Sequence[NDArray[Any]], *, threads: int = 1) -> tuple[tuple[bytes, ...], ...]:
+    """The levels of each array's chunk tree, from its leaves to its root."""
+    bulk = sum(array.nbytes for array in arrays) >= BULK_BYTES
+    if not bulk or threads == 1:
+        return tuple(array_levels(array, bulk=bulk) for array in arrays)
+
+    def leaves(piece: NDArray[Any]) -> bytes:
+        return chunk_leaves(committed_bytes(piece), bulk=True)
+
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        return tuple(pool.map(_bulk_root, arrays))
+        pending = [[pool.submit(leaves, piece) for piece in pieces(array)] for array in arrays]
+        return tuple(tree_levels(b"".join(each.result() for each in parts), bulk=True) for parts in pending)
 
 
-def _bulk_root(array: NDArray[Any]) -> bytes:
-    return data_root(array_bytes(array), bulk=True)
+def array_levels(array: NDArray[Any], *, bulk: bool = False) -> tuple[bytes, ...]:
+    """The levels of an array's chunk tree, from its leaves to its root."""
+    leaves = (chunk_leaves(committed_bytes(piece), bulk=bulk) for piece in pieces(array))
+    return tree_levels(b"".join(leaves), bulk=bulk)
 
 
-def array_bytes(array: NDArray[Any]) -> memoryview:
-    """An array's elements in row-major order, each big-endian, as they are committed to."""
-    raw = np.ascontiguousarray(array)
-    swapped = raw if raw.dtype == np.bool_ else raw.astype(raw.dtype.newbyteorder(">"))
-    return swapped.reshape(-1).view(np.uint8).data
+def pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """An array's elements in row-major order, some whole chunks at a time: views."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    count = PIECE_BYTES // flat.itemsize
+    return (flat[start : start + count] for start in range(0, flat.size, count))
+
+
+def committed_bytes(flat: NDArray[Any]) -> memoryview:
+    """The elements of a flat array, each big-endian, as they are committed to."""
+    swapped = flat if flat.itemsize == 1 else flat.astype(flat.dtype.newbyteorder(">"))
+    return swapped.view(np.uint8).data
 
 
 def expected_bytes(tensor: TensorType) -> int:
