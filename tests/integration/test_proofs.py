@@ -9,11 +9,13 @@ from tests.support.lies import all_proofs, faulty_traces
 from tests.support.programs import matmul, unary
 from tests.support.subjects import compiled, corrupted, every_rule, faults_of, random_inputs
 
+from sworn.codec.hashing import model_id
 from sworn.errors import CodecError, ConfigurationError, ProofMalformed
 from sworn.model.footprint import footprint
 from sworn.model.program import Function
 from sworn.referee import (
     FaultKind,
+    FaultProof,
     check,
     decode_proof,
     encode_proof,
@@ -24,16 +26,23 @@ from sworn.types import Profile
 from sworn.verification import CompiledModel, Trace, difference, prove
 
 
-@pytest.fixture(scope="module")
-def model() -> CompiledModel:
+@pytest.fixture(scope="module", params=[Profile.EXACT, Profile.BOUNDED], ids=lambda profile: profile.name.lower())
+def model(request: pytest.FixtureRequest) -> CompiledModel:
     """A program with a step of every rule."""
-    return compiled(*every_rule())
+    return compiled(*every_rule(), profile=request.param)
 
 
 @pytest.fixture(scope="module")
 def trace(model: CompiledModel) -> Trace:
     """An honest run of it."""
     return model.trace(random_inputs(model))
+
+
+@pytest.fixture(scope="module")
+def exact() -> tuple[CompiledModel, Trace]:
+    """The same in profile `exact`, where bits are equal or wrong."""
+    made = compiled(*every_rule())
+    return made, made.trace(random_inputs(made))
 
 
 def test_audit_of_an_honest_trace_finds_nothing(model: CompiledModel, trace: Trace) -> None:
@@ -51,9 +60,10 @@ def test_audit_of_an_honest_trace_finds_nothing(model: CompiledModel, trace: Tra
 
 @pytest.mark.parametrize("value", range(3, 14))
 def test_corruption_of_any_step_from_one_ulp_up_is_found_and_proved(
-    model: CompiledModel, trace: Trace, value: int
+    exact: tuple[CompiledModel, Trace], value: int
 ) -> None:
     """Single elements, single bits from the lowest to the highest: all are found, and every proof convicts."""
+    model, trace = exact
     array = trace.values[value]
     generator = np.random.default_rng(value)
     width = 8 * array.itemsize
@@ -95,8 +105,9 @@ def test_audit_of_a_trace_that_is_wrong_as_a_whole_says_how(
 
 
 @pytest.mark.parametrize("value", [3, 5, 10, 13])
-def test_difference_to_an_own_trace_is_the_first_wrong_element(model: CompiledModel, trace: Trace, value: int) -> None:
+def test_difference_to_an_own_trace_is_the_first_wrong_element(exact: tuple[CompiledModel, Trace], value: int) -> None:
     """Whoever has an own trace of the same input needs no audit."""
+    model, trace = exact
     own = model.trace(random_inputs(model))
     assert difference(trace, own) is None
     lie = corrupted(corrupted(trace, value, 2, trace.bits(value, 2) ^ 1), value, 9, trace.bits(value, 9) ^ 1)
@@ -105,8 +116,9 @@ def test_difference_to_an_own_trace_is_the_first_wrong_element(model: CompiledMo
     assert check(found.proof())
 
 
-def test_difference_of_sizes_and_inputs_is_told_apart(model: CompiledModel, trace: Trace) -> None:
+def test_difference_of_sizes_and_inputs_is_told_apart(exact: tuple[CompiledModel, Trace]) -> None:
     """Missing tensors and wrong lengths have proofs too; another input is no fault at all."""
+    model, trace = exact
     lies = faulty_traces(trace)
     for name, kind in (("tensor too many", FaultKind.COUNT), ("long step", FaultKind.LENGTH)):
         found = difference(lies[name], trace)
@@ -117,10 +129,11 @@ def test_difference_of_sizes_and_inputs_is_told_apart(model: CompiledModel, trac
 
 def test_fault_of_an_element_names_step_and_bits(model: CompiledModel, trace: Trace) -> None:
     """What people read: where, what is there, what belongs there."""
-    lie = corrupted(trace, 8, 3, trace.bits(8, 3) ^ 1)
+    lie = corrupted(trace, 8, 3, trace.bits(8, 3) ^ 1 << 20)
     fault = model.audit(lie)[0]
     assert (fault.step, fault.value, fault.index) == (5, 8, 3)
-    assert str(fault) == f"element: pointwise 5[3] is {fault.claimed:#x}, not {fault.expected:#x}"
+    relation = "not" if model.model.profile is Profile.EXACT else "too far from"
+    assert str(fault) == f"element: pointwise 5[3] is {fault.claimed:#x}, {relation} {fault.expected:#x}"
     assert str(faults_of(model, faulty_traces(trace)["other input"])[0]) == "input link: inputs"
     assert len(model.audit(corrupted(trace, 1, 0, 0), max_faults=2)) == 2
 
@@ -252,7 +265,14 @@ def test_proof_of_a_certificate_opens_one_witness_only(model: CompiledModel, tra
 
 
 def test_proof_of_a_signed_model_is_rejected(model: CompiledModel, trace: Trace) -> None:
-    """A profile that promises no bits cannot be broken by one."""
+    """A profile that promises nothing about elements cannot be broken by one."""
     proof = all_proofs(model, trace)["function"]
-    for profile in (Profile.SIGNED, Profile.BOUNDED):
-        assert not check(replace(proof, model=replace(proof.model, profile=profile)))
+    assert check(relabelled(proof, proof.model.profile))
+    assert not check(relabelled(proof, Profile.SIGNED))
+
+
+def relabelled(proof: FaultProof, profile: Profile) -> FaultProof:
+    """The proof as one of a model in another profile, with everything that follows from it."""
+    record = replace(proof.model, profile=profile)
+    statement = replace(proof.statement, model_id=model_id(record))
+    return replace(proof, model=record, statement=statement, statement_digest=statement.digest())

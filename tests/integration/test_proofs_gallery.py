@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def test_honest_traces_of_the_gallery_are_clean(model: CompiledModel) -> None:
     """No honest operator is ever accused."""
     for seed in range(3):
         assert model.audit(model.trace(random_inputs(model, seed=seed))) == []
+
+
+def test_honest_traces_of_the_gallery_in_profile_bounded_are_clean(model: CompiledModel) -> None:
+    """Nor where kernels are stock ones, on one thread or two."""
+    path = next(path for path in MODELS if hashlib.sha256(path.read_bytes()).digest() == model.model.artifact_hash)
+    for threads in (1, 2):
+        bounded = sworn.compile_model(path, profile="bounded", threads=threads)
+        assert bounded.audit(bounded.trace(random_inputs(bounded, seed=threads))) == []
 
 
 def test_corruptions_of_every_rule_in_the_gallery_are_proved(model: CompiledModel) -> None:

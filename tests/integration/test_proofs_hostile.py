@@ -24,11 +24,11 @@ from sworn.verification import Subject, Trace
 NOWHERE = Clip(axis=3, step=0, dilation=1, origin=0, extent=1)
 
 
-def committed(made: Program, inputs: list[Any], output: Any) -> FaultProof:
+def committed(made: Program, inputs: list[Any], output: Any, *, profile: Profile) -> FaultProof:
     """A proof against a program that nobody would have committed to, since it is not valid."""
     kinds = [TensorSpec(name=f"in{n}", dtype=each.dtype, shape=each.shape) for n, each in enumerate(made.inputs)]
     schema = Schema(inputs=tuple(kinds), outputs=tuple(kinds))
-    record = identify_program(b"", program=made, weight_roots=(), schema=schema, profile=Profile.EXACT)
+    record = identify_program(b"", program=made, weight_roots=(), schema=schema, profile=profile)
     subject = Subject(
         model=record,
         model_id=model_id(record),
@@ -36,6 +36,7 @@ def committed(made: Program, inputs: list[Any], output: Any) -> FaultProof:
         program=made,
         weights=(),
         weight_roots=(),
+        weight_trees=(),
         step_names=("step",),
     )
     values = [*inputs, output]
@@ -58,11 +59,15 @@ def committed(made: Program, inputs: list[Any], output: Any) -> FaultProof:
     )
 
 
+@pytest.mark.parametrize("profile", [Profile.EXACT, Profile.BOUNDED])
 @pytest.mark.parametrize(
     "body",
     [
         Pointwise(function=Function.NEG, operands=(value(0, (1,), offset=3),)),
         Pointwise(function=Function.NEG, operands=(value(0, (1,), offset=-9),)),
+        Pointwise(function=Function.EXP, operands=(value(0, (1,), offset=3),)),
+        Pointwise(function=Function.DIV, operands=(value(0, (1,)),)),
+        Pointwise(function=Function.TANH, operands=(value(0, (1,)), value(0, (1,)))),
         Rank(source=value(0, (0,)), extent=1 << 31, stride=0, axis=0, largest=True),
         Rank(source=value(0, (0,)), extent=1, stride=0, axis=7, largest=True),
         Contract(left=value(0, (0,)), reductions=(Reduction(extent=1 << 31, left_stride=0),)),
@@ -79,12 +84,12 @@ def committed(made: Program, inputs: list[Any], output: Any) -> FaultProof:
         ),
     ],
 )
-def test_proof_against_a_program_that_is_not_valid_neither_convicts_nor_hangs(body: Any) -> None:
+def test_proof_against_a_program_that_is_not_valid_neither_convicts_nor_hangs(body: Any, profile: Profile) -> None:
     """Whoever registers nonsense can bind nobody to it, and cannot make a referee work without end."""
     is_index = isinstance(body, Rank | Extremum)
     made = program((tensor((3,)),), (step(body, (3,), DType.INT64 if is_index else DType.FLOAT32),))
     output = np.zeros(3, dtype=np.int64 if is_index else np.float32)
-    assert not check(committed(made, [np.ones(3, dtype=np.float32)], output))
+    assert not check(committed(made, [np.ones(3, dtype=np.float32)], output, profile=profile))
 
 
 @given(st.binary(max_size=400))

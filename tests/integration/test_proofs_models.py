@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,12 @@ def model(artifact: bytes) -> CompiledModel:
     return sworn.compile_model(artifact)
 
 
+@pytest.fixture(scope="module")
+def bounded(artifact: bytes) -> CompiledModel:
+    """The same in profile `bounded`."""
+    return sworn.compile_model(artifact, profile="bounded")
+
+
 def test_compiled_model_agrees_with_onnxruntime_to_tolerance(artifact: bytes, model: CompiledModel) -> None:
     """The canonical program means what the file means."""
     inputs = random_inputs(model, seed=3)
@@ -107,6 +114,29 @@ def test_honest_trace_of_a_compiled_model_is_clean(model: CompiledModel) -> None
     assert model.audit(trace) == []
     outputs = model.run(inputs)
     assert all(outputs[name].tobytes() == array.tobytes() for name, array in trace.outputs.items())
+
+
+def test_honest_traces_in_profile_bounded_are_clean(model: CompiledModel, bounded: CompiledModel) -> None:
+    """Those of stock kernels, and exact ones too; the same program has another id."""
+    inputs = random_inputs(model, seed=4)
+    assert bounded.audit(bounded.trace(inputs)) == []
+    assert bounded.audit(replace(bounded, executor=model.executor).trace(inputs)) == []
+    assert bounded.program == model.program and bounded.model_id != model.model_id
+    assert bounded.model.profile is Profile.BOUNDED
+
+
+def test_corruption_beyond_the_bound_of_a_compiled_model_is_proved(bounded: CompiledModel) -> None:
+    """The highest bit of a significand, or the lowest of an integer, in one element of each step."""
+    trace = bounded.trace(random_inputs(bounded, seed=5))
+    generator = np.random.default_rng(0)
+    inputs = len(bounded.program.inputs)
+    for value in range(inputs, len(trace.values)):
+        array = trace.values[value]
+        index = int(generator.integers(array.size))
+        mask = 1 if array.dtype != np.float32 else 0xBF800000 if not array.reshape(-1)[index] else 1 << 22
+        lie = corrupted(trace, value, index, trace.bits(value, index) ^ mask)
+        found = [f for f in faults_of(bounded, lie) if (f.value, f.index) == (value, index)]
+        assert found and check(decode_proof(encode_proof(found[0].proof()))), bounded.step_names[value - inputs]
 
 
 def test_corruption_of_any_step_of_a_compiled_model_is_proved(model: CompiledModel) -> None:
@@ -137,14 +167,14 @@ def test_compiled_model_twice_has_one_id(artifact: bytes, model: CompiledModel, 
 
 
 def test_compile_of_shapes_or_profiles_that_do_not_exist_raises(tmp_path: Path) -> None:
-    """Shapes are part of the id, open ones have to be given; only one profile has programs."""
+    """Shapes are part of the id, open ones have to be given; two profiles have programs."""
     relu = [helper.make_node("Relu", ["x"], ["y"])]
     open_shape = build(relu, [("x", FLOAT, ["n", 2])], [("y", FLOAT, ["n", 2])])
     with pytest.raises((ModelError, sworn.SwornError)):
         sworn.compile_model(open_shape)
     ids = {sworn.compile_model(open_shape, input_shapes={"x": (size, 2)}).model_id for size in (1, 2)}
     assert len(ids) == 2
-    for profile in ("bounded", "signed", "EXACT"):
+    for profile in ("signed", "EXACT", ""):
         with pytest.raises(ModelUnsupported):
             sworn.compile_model(perceptron(), profile=profile)
     with pytest.raises(ModelError):

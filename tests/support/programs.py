@@ -170,8 +170,10 @@ def _counting(body: Contract, o: Sequence[int]) -> Iterator[tuple[int, ...]]:
             yield r
 
 
-def contraction_bits(made: Program, weights: Sequence[Array], inputs: Sequence[Array], index: int) -> int:
-    """Bits of one element of a program's only step, a float contraction, by its definition in rationals."""
+def contraction_terms(
+    made: Program, weights: Sequence[Array], inputs: Sequence[Array], index: int
+) -> tuple[list[Fraction], int]:
+    """What one element of a program's only step, a float contraction, adds up, bias included, and its divisor."""
     written = made.steps[0]
     body = written.body
     assert isinstance(body, Contract)
@@ -181,16 +183,24 @@ def contraction_bits(made: Program, weights: Sequence[Array], inputs: Sequence[A
         source = weights if operand.space is Space.WEIGHT else inputs
         return Fraction(float(source[operand.tensor].reshape(-1)[_element(operand, o, extra)]))
 
-    total, count = Fraction(0), 0
+    terms = []
     for r in _counting(body, o):
         moved = [(reduction, i) for reduction, i in zip(body.reductions, r, strict=True)]
         term = read(body.left, sum(reduction.left_stride * i for reduction, i in moved))
         if body.right is not None:
             term *= read(body.right, sum(reduction.right_stride * i for reduction, i in moved))
-        total, count = total + term, count + 1
-    if body.bias is not None:
-        total += read(body.bias, 0)
-    rounded = BINARY32.nearest(total / (body.divisor or count))
+        terms.append(term)
+    divisor = body.divisor or len(terms)
+    return terms if body.bias is None else [*terms, read(body.bias, 0)], divisor
+
+
+def contraction_bits(made: Program, weights: Sequence[Array], inputs: Sequence[Array], index: int) -> int:
+    """Bits of one element of a program's only step, a float contraction, by its definition in rationals."""
+    body = made.steps[0].body
+    assert isinstance(body, Contract)
+    terms, divisor = contraction_terms(made, weights, inputs, index)
+    total = sum(terms, Fraction(0))
+    rounded = BINARY32.nearest(total / divisor)
     if rounded is None:
         rounded = BINARY32.infinity | (BINARY32.sign if total < 0 else 0)
     clamped = np.array(rounded, dtype=np.uint32).view(np.float32)

@@ -83,13 +83,13 @@ def near_one(function: Function, seed: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "function", sorted(unary._TRANSCENDENTAL.keys() - {Function.POW}), ids=lambda function: function.name
+    "function", sorted(unary.TRANSCENDENTAL.keys() - {Function.POW}), ids=lambda function: function.name
 )
 @pytest.mark.parametrize("w", unary.LEVELS)
 def test_approximation_at_every_level_keeps_its_bound(function: Function, w: int) -> None:
     """The derived bound holds: off by less than `SLACK` units, and enough leading bits for 2**(16 - w)."""
     parameter = float_bits(-1.6875) if function is Function.ELU else 0
-    settle, approximate = unary._TRANSCENDENTAL[function]
+    settle, approximate = unary.TRANSCENDENTAL[function]
     reference = REFERENCE.get(function, lambda x: mpmath.mpf(-1.6875) * mpmath.expm1(x))
     with mpmath.workprec(BITS + 200):
         for bits in [*HARD.get(function, []), *near_one(function, w)]:
@@ -104,7 +104,7 @@ def test_approximation_at_every_level_keeps_its_bound(function: Function, w: int
 def test_sigmoid_at_its_hardest_argument_is_decided() -> None:
     """At -2**-24 the value misses a half-way point by 2**-76.6 of itself, more than the first level sees."""
     bits = floats.SIGN | float_bits(2.0**-24)
-    n, q = unary._TRANSCENDENTAL[Function.SIGMOID][1](floats.decode(bits), (0, 0), unary.LEVELS[0])
+    n, q = unary.TRANSCENDENTAL[Function.SIGMOID][1](floats.decode(bits), (0, 0), unary.LEVELS[0])
     assert floats.round_interval(n - series.SLACK, n + series.SLACK, q) is None
     assert round_function(Function.SIGMOID, bits) == HALF
 

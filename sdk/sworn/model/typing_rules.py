@@ -19,20 +19,24 @@ _BYTES: Final = frozenset({DType.UINT8, DType.INT8})
 _NUMBERS: Final = frozenset(DType) - {DType.BOOL, DType.FLOAT64}
 _INTEGERS: Final = _NUMBERS - _FLOAT
 _ANY: Final = _NUMBERS | _BOOL
+#: What floats are quantised to, and what is turned back.
+_QUANTIZED: Final = _BYTES | {DType.UINT16, DType.INT16}
+_DEQUANTIZED: Final = _QUANTIZED | {DType.INT32}
 
 _F = Function
 #: Two operands and a result of one type.
 _BINARY: Final = {
-    **dict.fromkeys((_F.ADD, _F.SUB, _F.MUL, _F.DIV, _F.MIN, _F.MAX, _F.FMOD, _F.PRELU), _NUMBERS),
+    **dict.fromkeys((_F.ADD, _F.SUB, _F.MUL, _F.DIV, _F.MIN, _F.MAX, _F.FMOD), _NUMBERS),
+    _F.PRELU: _FLOAT,
     _F.MOD: _INTEGERS,
     **dict.fromkeys((_F.AND, _F.OR, _F.XOR), _BOOL),
 }
 #: One operand and a result of one type.
 _UNARY: Final = {
-    **dict.fromkeys((_F.NEG, _F.ABS, _F.SIGN, _F.RELU, _F.CLIP, _F.POW), _NUMBERS),
+    **dict.fromkeys((_F.NEG, _F.ABS, _F.SIGN, _F.RELU, _F.CLIP), _NUMBERS),
     **dict.fromkeys((_F.SQRT, _F.RECIPROCAL, _F.FLOOR, _F.CEIL, _F.ROUND, _F.EXP, _F.LOG), _FLOAT),
     **dict.fromkeys((_F.TANH, _F.SIGMOID, _F.ERF, _F.SOFTPLUS, _F.ELU, _F.HARD_SIGMOID, _F.LEAKY_RELU), _FLOAT),
-    **dict.fromkeys((_F.SIN, _F.COS), _FLOAT),
+    **dict.fromkeys((_F.SIN, _F.COS, _F.POW), _FLOAT),
     _F.NOT: _BOOL,
 }
 #: Two operands of one type, a bool.
@@ -129,24 +133,21 @@ def _check_mixed(function: Function, output: DType, types: Sequence[DType]) -> N
             _same(output, *types[1:])
         case Function.QUANTIZE:
             _same(DType.FLOAT32, *types[:2])
-            _among(output, _INTEGERS)
+            _among(output, _QUANTIZED)
             _same(output, *types[2:])
         case Function.DEQUANTIZE:
-            _among(types[0], _INTEGERS)
+            _among(types[0], _DEQUANTIZED)
             _same(types[0], *types[2:])
             _same(DType.FLOAT32, types[1], output)
         case _:
             _same(DType.INT32, types[0])
             _same(DType.FLOAT32, types[1])
-            _among(output, _INTEGERS)
+            _among(output, _QUANTIZED)
             _same(output, *types[2:])
 
 
 def _check_integral(function: Function, output: DType, body: Pointwise) -> None:
-    if output in _FLOAT or function not in (Function.CLIP, Function.POW):
-        return
-    if function is Function.POW:
-        _require(body.alpha >= 0 and body.alpha.is_integer(), "a power of integers that is not a natural number")
+    if output in _FLOAT or function is not Function.CLIP:
         return
     info = np.iinfo(output.numpy)
     for bound in (body.alpha, body.beta):

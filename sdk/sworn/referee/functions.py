@@ -56,11 +56,13 @@ def apply(call: Call) -> int:
     `ModelMalformed` for a function that is not defined for these types, operands or parameters.
     """
     call.require(len(call.operands) == len(call.dtypes) and len(call.operands) in _arity(call.function))
+    call.require(DType.FLOAT64 not in (*call.dtypes, call.output))
     special = _SPECIAL.get(call.function)
     if special is not None:
         return special(call)
     if call.function in _COMPARISONS:
         call.require(call.output is DType.BOOL and call.dtypes[0] is call.dtypes[1])
+        call.require(call.function is Function.EQUAL or call.dtypes[0] is not DType.BOOL)
         return int(_COMPARISONS[call.function](*(order_key(bits, call.dtypes[0]) for bits in call.operands)))
     call.require(all(dtype is call.output for dtype in call.dtypes))
     if call.output is DType.FLOAT32:
@@ -150,7 +152,6 @@ def _clip(call: Call) -> int:
 
 def _cast(call: Call) -> int:
     (bits,), (source,) = call.operands, call.dtypes
-    call.require(DType.FLOAT64 not in (source, call.output))
     if source is DType.FLOAT32 and call.output in integers.INTEGERS:
         return _truncate(bits, call.output)
     if call.output is source:

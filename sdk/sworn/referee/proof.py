@@ -25,15 +25,19 @@ from sworn.model.commitment import (
     step_leaf,
 )
 from sworn.model.encoding import Interface, StepRecord, decode_interface, decode_step
-from sworn.model.program import Rank, Rule, Space, TensorType
+from sworn.model.program import Rank, Rule, Space, Step, TensorType
 from sworn.model.typing_rules import canonical
 from sworn.model.validation import MAX_ROW
+from sworn.referee.bounded import admits
+from sworn.referee.elements import Read, TypeOf
 from sworn.referee.rules import step_element
 from sworn.referee.witness import refutes
 from sworn.types import DType, Model, ModelId, Profile
 
 _STATEMENT: Final = b"\x0b"
 _INFINITY: Final = 0x7F800000
+#: Profiles whose elements can be judged.
+_JUDGED: Final = frozenset({Profile.EXACT, Profile.BOUNDED})
 _CERTIFICATES: Final = frozenset({Rule.EXTREMUM, Rule.TREE})
 # Beside our own: a step that nobody validated may name axes that are not there, a proof numbers that have no encoding.
 _REJECTIONS: Final = (CodecError, ModelError, ConfigurationError, LookupError, ArithmeticError)
@@ -42,7 +46,8 @@ _REJECTIONS: Final = (CodecError, ModelError, ConfigurationError, LookupError, A
 class FaultKind(IntEnum):
     """What is wrong."""
 
-    #: An element is not what its step computes from the elements before it, or has no value at all.
+    #: An element is not what its step computes from the elements before it, not within its bound (profile `bounded`),
+    #: or has no value at all.
     ELEMENT = 1
     #: A model input or output holds what no payload may hold: NaN, an infinity, −0, a bool other than 0 and 1.
     PORT = 2
@@ -177,7 +182,7 @@ def _check_roots(proof: FaultProof) -> None:
     _require(all(len(each) == HASH_BYTES for each in (*hashes, proof.program.head.interface_hash)), "a short hash")
     _require(proof.statement_digest == statement.digest(), "the digest is another statement's")
     _require(model_id(model) == statement.model_id, "the model is not the statement's")
-    _require(model.profile is Profile.EXACT, "the profile promises no bits")
+    _require(model.profile in _JUDGED, "the profile promises nothing about elements")
     _require(proof.program.root() == model.program_root, "the program is not the model's")
     _require(proof.values.root(seal_trace) == statement.trace_root, "the tensors are not the trace's")
     if proof.weights is not None:
@@ -222,10 +227,20 @@ def _element(proof: FaultProof) -> bool:
     try:
         if proof.witness is not None:
             return refutes(step, type_of, proof.index, proof.witness, claimed=claimed, read=read)
-        return step_element(step, type_of, proof.index, read) != claimed
+        return not agrees(proof.model.profile, step, type_of, proof.index, read, claimed=claimed)
     except EngineError:
         # The operands give no value, and yet one was stated.
         return True
+
+
+def agrees(profile: Profile, step: Step, type_of: TypeOf, index: int, read: Read, *, claimed: int) -> bool:
+    """Whether a step may have written ``claimed`` as an element, in profile ``exact`` or ``bounded``.
+
+    Raises as `step_element` and `admits` do.
+    """
+    if profile is Profile.BOUNDED:
+        return admits(step, type_of, index, read, claimed=claimed)
+    return step_element(step, type_of, index, read) == claimed
 
 
 def _port(proof: FaultProof) -> bool:

@@ -55,18 +55,14 @@ def element(program: Program, step_number: int, index: int, read: Read) -> int:
 
 def step_element(step: Step, type_of: TypeOf, index: int, read: Read) -> int:
     """As `element`, for a step that is known apart from its program. Only sizes of operands count, not shapes."""
-    if prod(step.axes) != step.output.elements:
-        raise ModelMalformed(f"axes {step.axes} do not have {step.output.elements} elements")
-    if not 0 <= index < step.output.elements:
-        raise ConfigurationError(f"element {index} of {step.output.elements} does not exist")
-    place = Element(step=step, index=_unravel(index, step.axes), type_of=type_of, read=read)
+    place = place_of(step, type_of, index, read)
     match step.body:
         case Copy() as body:
             return _copy(place, body)
         case Contract() as body:
             return contract(place, body)
         case Pointwise() as body:
-            return _pointwise(place, body)
+            return functions.apply(call_of(place, body))
         case Lookup() as body:
             return _lookup(place, body)
         case Extremum() as body:
@@ -75,6 +71,15 @@ def step_element(step: Step, type_of: TypeOf, index: int, read: Read) -> int:
             return _rank(place, body)
         case Tree() as body:
             return _tree(place, body)
+
+
+def place_of(step: Step, type_of: TypeOf, index: int, read: Read) -> Element:
+    """The element of a step at a flat index. Raises `ModelMalformed` and `ConfigurationError` as `element` does."""
+    if prod(step.axes) != step.output.elements:
+        raise ModelMalformed(f"axes {step.axes} do not have {step.output.elements} elements")
+    if not 0 <= index < step.output.elements:
+        raise ConfigurationError(f"element {index} of {step.output.elements} does not exist")
+    return Element(step=step, index=_unravel(index, step.axes), type_of=type_of, read=read)
 
 
 def _unravel(index: int, extents: tuple[int, ...]) -> tuple[int, ...]:
@@ -112,16 +117,15 @@ def _inside(index: tuple[int, ...], piece: Piece) -> tuple[int, ...] | None:
     return tuple(inner)
 
 
-def _pointwise(place: Element, body: Pointwise) -> int:
-    return functions.apply(
-        functions.Call(
-            function=body.function,
-            operands=tuple(place.bits(operand) for operand in body.operands),
-            dtypes=tuple(place.dtype(operand) for operand in body.operands),
-            output=place.step.output.dtype,
-            alpha=body.alpha,
-            beta=body.beta,
-        )
+def call_of(place: Element, body: Pointwise) -> functions.Call:
+    """The function that an element is, with its operands."""
+    return functions.Call(
+        function=body.function,
+        operands=tuple(place.bits(operand) for operand in body.operands),
+        dtypes=tuple(place.dtype(operand) for operand in body.operands),
+        output=place.step.output.dtype,
+        alpha=body.alpha,
+        beta=body.beta,
     )
 
 

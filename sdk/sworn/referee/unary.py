@@ -84,10 +84,10 @@ def round_function(function: Function, bits: int, alpha: float = 0.0, beta: floa
         return _reciprocal(bits)
     if function is Function.HARD_SIGMOID:
         return _hard_sigmoid(bits, _finite(alpha), _finite(beta))
-    if function not in _TRANSCENDENTAL:
+    if function not in TRANSCENDENTAL:
         raise ModelMalformed(f"{function.name} is no function of one float")
     constant_bits = _finite(alpha) if function in (Function.POW, Function.ELU) else ZERO
-    settle, approximate = _TRANSCENDENTAL[function]
+    settle, approximate = TRANSCENDENTAL[function]
     result = settle(bits, constant_bits)
     if result is not None:
         return result
@@ -324,7 +324,9 @@ def _approximate_cos(x: Dyadic, _: Dyadic, w: int) -> Dyadic:
 _Settle = Callable[[int, int], int | None]
 _Approximate = Callable[[Dyadic, Dyadic, int], Dyadic]
 
-_TRANSCENDENTAL: Final = MappingProxyType[Function, tuple[_Settle, _Approximate]](
+#: Of each function that is approximated: what it is where that is settled, with the bits of a and of the constant, and
+#: (n, q) with f(x) = n · 2**q, off by at most `SLACK` units of n, where it is not.
+TRANSCENDENTAL: Final = MappingProxyType[Function, tuple[_Settle, _Approximate]](
     {
         Function.EXP: (_settle_exp, _approximate_exp),
         Function.LOG: (_settle_log, _approximate_log),
@@ -340,4 +342,4 @@ _TRANSCENDENTAL: Final = MappingProxyType[Function, tuple[_Settle, _Approximate]
 )
 
 #: What `round_function` knows.
-ROUNDED: Final = frozenset({*_TRANSCENDENTAL, Function.SQRT, Function.RECIPROCAL, Function.HARD_SIGMOID})
+ROUNDED: Final = frozenset({*TRANSCENDENTAL, Function.SQRT, Function.RECIPROCAL, Function.HARD_SIGMOID})

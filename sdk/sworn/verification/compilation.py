@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
 
@@ -12,7 +13,9 @@ from sworn.model.lowered import Evaluator, Lowered
 from sworn.model.program import Program
 from sworn.types import Profile
 from sworn.verification.compiled import CompiledModel
-from sworn.verification.subject import MakeExecutor
+from sworn.verification.subject import MakeExecutor, MakeStepExecutor
+
+_PROFILES: Final = MappingProxyType({"exact": Profile.EXACT, "bounded": Profile.BOUNDED})
 
 
 class Lower(Protocol):
@@ -29,12 +32,17 @@ def compile_artifact(
     profile: str,
     input_shapes: Mapping[str, tuple[int, ...]] | None,
     lower: Lower,
-    make_executor: MakeExecutor,
+    make_executor: MakeStepExecutor,
+    make_bounded: MakeExecutor,
     threads: int = 1,
 ) -> CompiledModel:
-    """A model as anyone can check it. Raises as `sworn.compile_model` does."""
-    if profile != Profile.EXACT.name.lower():
-        raise ModelUnsupported(f"models cannot be compiled in profile {profile!r}, only in 'exact'")
+    """A model as anyone can check it. Raises as `sworn.compile_model` does.
+
+    ``make_executor`` makes executors of exact bits: they derive constants, and check. ``make_bounded`` makes those that
+    run models in profile `bounded`.
+    """
+    if profile not in _PROFILES:
+        raise ModelUnsupported(f"models cannot be compiled in profile {profile!r}, only in 'exact' and 'bounded'")
 
     def evaluate(
         program: Program, weights: Sequence[NDArray[Any]], inputs: Sequence[NDArray[Any]]
@@ -43,4 +51,11 @@ def compile_artifact(
         return [found[number] for number in range(len(program.inputs) + len(program.steps))]
 
     lowered = lower(artifact, input_shapes=input_shapes, evaluate=evaluate)
-    return CompiledModel.of(artifact, lowered, profile=Profile.EXACT, make_executor=make_executor, threads=threads)
+    return CompiledModel.of(
+        artifact,
+        lowered,
+        profile=_PROFILES[profile],
+        make_executor=make_executor,
+        make_bounded=make_bounded,
+        threads=threads,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,32 +16,48 @@ from sworn.model.program import Program
 from sworn.types import Model, ModelId, Profile, Schema, Tensors
 from sworn.verification.audit import MAX_FAULTS, audit
 from sworn.verification.faults import Fault
-from sworn.verification.subject import Executor, MakeExecutor, Subject
+from sworn.verification.subject import Executor, MakeExecutor, MakeStepExecutor, OnValue, StepExecutor, Subject
 from sworn.verification.trace import Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CompiledModel:
-    """A model in profile ``exact``: the same bits on every machine, and every element of a run can be checked.
+    """A model of whose runs every element can be checked.
 
-    Made by `sworn.compile_model`.
+    In profile ``exact`` a run gives the same bits on every machine, in ``bounded`` it stays within the bounds of each
+    step. Made by `sworn.compile_model`.
     """
 
     subject: Subject = field(repr=False)
     executor: Executor = field(repr=False)
-    #: For steps that are looked at alone.
-    make_executor: MakeExecutor = field(repr=False)
-    #: Threads that a run or a trace may use; no bit depends on them.
+    #: Gives exact bits: what audits compare with.
+    checker: StepExecutor = field(repr=False)
+    #: Makes such executors, for parts of the program.
+    make_executor: MakeStepExecutor = field(repr=False)
+    #: Threads that a run or a trace may use; in profile ``exact`` no bit depends on them.
     threads: int = 1
 
     @classmethod
     def of(
-        cls, artifact: bytes, lowered: Lowered, *, profile: Profile, make_executor: MakeExecutor, threads: int = 1
+        cls,
+        artifact: bytes,
+        lowered: Lowered,
+        *,
+        profile: Profile,
+        make_executor: MakeStepExecutor,
+        make_bounded: MakeExecutor,
+        threads: int = 1,
     ) -> Self:
-        """Commits to what the compiler made of an artifact. Raises `ModelMalformed` and `ModelUnsupported`."""
-        subject = Subject.commit(artifact, lowered, profile=profile)
-        executor = make_executor(subject.program, subject.weights, threads=threads)
-        return cls(subject=subject, executor=executor, make_executor=make_executor, threads=threads)
+        """Commits to what the compiler made of an artifact. Raises `ModelMalformed` and `ModelUnsupported`.
+
+        ``make_executor`` makes executors of exact bits, ``make_bounded`` what runs the model in profile ``bounded``.
+        """
+        subject = Subject.commit(artifact, lowered, profile=profile, threads=threads)
+        checker = make_executor(subject.program, subject.weights, threads=threads)
+        executor: Executor = checker
+        if profile is Profile.BOUNDED:
+            executor = make_bounded(subject.program, subject.weights, threads=threads)
+        return cls(subject=subject, executor=executor, checker=checker, make_executor=make_executor, threads=threads)
 
     @property
     def model(self) -> Model:
@@ -78,20 +95,27 @@ class CompiledModel:
         Raises `ShapeMismatch` and `ValueNotFinite` for inputs that do not fit, `RunNotFinite` and other `EngineError`
         where the model gives these inputs no answer.
         """
-        found = self.executor.run(self._arrays(inputs))
-        shaped = (found[output.value].reshape(output.shape) for output in self.program.outputs)
-        outputs = dict(zip((spec.name for spec in self.schema.outputs), shaped, strict=True))
-        _check_finite(outputs)
-        return outputs
+        return self._outputs(self.executor.run(self._arrays(inputs)))
 
-    def trace(self, inputs: Tensors) -> Trace:
-        """A run with every tensor kept and committed to. Raises as `run` does."""
-        found = self.executor.run(self._arrays(inputs), keep=True, include_virtual=True)
-        trace = Trace.of(
-            self.subject, [found[number] for number in range(self.subject.value_count)], threads=self.threads
-        )
-        _check_finite(trace.outputs)
-        return trace
+    def trace(self, inputs: Tensors, *, path: str | os.PathLike[str] | None = None) -> Trace:
+        """A run with every tensor committed to, while it goes on.
+
+        The values are kept in a trace file at ``path``, which `load_trace` reads; without it in memory, or in a
+        temporary file where they are many. Raises as `run` does, and `TraceError`.
+        """
+        arrays = self._arrays(inputs)
+
+        def run(on_value: OnValue) -> None:
+            self._outputs(self.executor.run(arrays, include_virtual=True, on_value=on_value))
+
+        return Trace.record(self.subject, run, path=path)
+
+    def load_trace(self, path: str | os.PathLike[str]) -> Trace:
+        """A trace from its file, of which every byte is checked first; values are read when they are asked for.
+
+        Raises `ConfigurationError` for a trace of another model, `TraceCorrupt` and `TraceError`.
+        """
+        return Trace.load(self.subject, path)
 
     def audit(self, trace: Trace, *, max_faults: int = MAX_FAULTS) -> list[Fault]:
         """Everything that is wrong with a trace of this model, at most ``max_faults``: every element is checked.
@@ -100,7 +124,13 @@ class CompiledModel:
         """
         if trace.subject.model_id != self.model_id:
             raise ConfigurationError("the trace is of another model")
-        return audit(trace, self.executor, self.make_executor, max_faults=max_faults)
+        return audit(trace, self.checker, self.make_executor, max_faults=max_faults)
+
+    def _outputs(self, found: dict[int, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        shaped = (found[output.value].reshape(output.shape) for output in self.program.outputs)
+        outputs = dict(zip((spec.name for spec in self.schema.outputs), shaped, strict=True))
+        _check_finite(outputs)
+        return outputs
 
     def _arrays(self, inputs: Tensors) -> list[NDArray[Any]]:
         specs = self.schema.inputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sworn.referee.proof import FaultKind, FaultProof
+from sworn.types import Profile
 from sworn.verification.proving import prove
 from sworn.verification.trace import Trace
 
@@ -20,7 +21,8 @@ class Fault:
     index: int
     #: Bits of the element as the trace has it; None where the fault is no element's.
     claimed: int | None
-    #: Bits that the element must have; None where nobody knows or its operands give it no value.
+    #: Bits that the element must have, in profile `bounded` the exact value's; None where nobody knows or its operands
+    #: give it no value.
     expected: int | None
     #: Where the tensor comes from, for people.
     name: str
@@ -43,5 +45,7 @@ class Fault:
     def _difference(self) -> str:
         if self.claimed is None:
             return ""
-        wanted = "no value" if self.expected is None else f"{self.expected:#x}"
-        return f" is {self.claimed:#x}, not {wanted}"
+        if self.expected is None:
+            return f" is {self.claimed:#x}, not no value"
+        is_bounded = self.trace.subject.model.profile is Profile.BOUNDED
+        return f" is {self.claimed:#x}, {'too far from' if is_bounded else 'not'} {self.expected:#x}"

@@ -13,11 +13,12 @@ from sworn.model.program import Extremum, Program, Space, Step, TensorType, Tree
 from sworn.model.typing_rules import canonical
 from sworn.referee import integers
 from sworn.referee.elements import Element
-from sworn.referee.proof import FaultKind, FaultProof, ProgramOpening, TensorsOpening
+from sworn.referee.proof import FaultKind, FaultProof, ProgramOpening, TensorsOpening, agrees
 from sworn.referee.rules import step_element
 from sworn.referee.witness import coordinates, refutes, sends_true
 from sworn.types import DType
-from sworn.verification.trace import Trace, element_bits, open_tensors
+from sworn.verification.trace import Trace, open_weights
+from sworn.verification.trace_values import element_bits
 
 _ROOT_WORDS, _NODE_WORDS = 2, 6
 
@@ -37,7 +38,7 @@ def prove(trace: Trace, *, kind: FaultKind, value: int = 0, index: int = 0) -> F
             values = trace.open_chunks({value: ()})
         case FaultKind.PORT:
             program = _open_program(subject.program, interface=True)
-            values = trace.open_chunks({value: (_chunk(trace.values[value].itemsize, index),)})
+            values = trace.open_chunks({value: (_chunk(subject.program.value(value).dtype.itemsize, index),)})
         case FaultKind.COUNT:
             program, values = _open_program(subject.program), trace.open_chunks({})
         case _:
@@ -89,11 +90,11 @@ def _open_element(trace: Trace, number: int, index: int) -> tuple[int | None, Te
         # shows whatever it can, and convicts nobody.
         with suppress(EngineError, ProofMalformed):
             if witness is None:
-                step_element(step, looked.type_of, index, looked)
+                agrees(subject.model.profile, step, looked.type_of, index, looked, claimed=claimed)
             else:
                 refutes(step, looked.type_of, index, witness, claimed=claimed, read=looked)
     weights = looked.chunks[Space.WEIGHT]
-    opened = open_tensors(subject.weights, subject.weight_roots, weights) if weights else None
+    opened = open_weights(subject, weights) if weights else None
     return witness, trace.open_chunks(looked.chunks[Space.VALUE]), opened
 
 
@@ -145,9 +146,11 @@ class _Looked:
         self.chunks: dict[Space, dict[int, set[int]]] = {space: {} for space in Space}
 
     def __call__(self, space: Space, tensor: int, index: int) -> int:
-        array = (self._trace.values if space is Space.VALUE else self._trace.subject.weights)[tensor]
-        self.chunks[space].setdefault(tensor, set()).add(_chunk(array.itemsize, index))
-        return element_bits(array, index)
+        itemsize = self.type_of(space, tensor).dtype.itemsize
+        self.chunks[space].setdefault(tensor, set()).add(_chunk(itemsize, index))
+        if space is Space.VALUE:
+            return self._trace.bits(tensor, index)
+        return element_bits(self._trace.subject.weights[tensor], index)
 
     def type_of(self, space: Space, tensor: int) -> TensorType:
         program = self._trace.subject.program
