@@ -1,10 +1,10 @@
-"""Every model of the gallery: as its card says, in onnxruntime, compiled, and checked by anyone."""
+"""Every model of the gallery: as its card says, in onnxruntime, compiled in both profiles, and checked by anyone."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,34 +12,36 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.support.runtime import PlainSession
 
 import sworn
-from sworn.engine import RunLimits
 from sworn.engine.exact import ExactExecutor
-from sworn.engine.onnx_engine import OnnxEngine
 from sworn.errors import ConfigurationError
 from sworn.model import schema_of
 from sworn.testing import gallery
 from sworn.testing.models import ExampleRow
+from sworn.verification.slack import measure
 
 NAMES = gallery.names()
-LIMITS = RunLimits(timeout_s=30.0)
+PROFILES = ("exact", "bounded")
+#: Classifiers in floats; a hundred measurements of the larger ones are too much for every day.
+CLASSIFIERS = ["logistic", "mlp", "forest", "boosting"]
+LARGE_CLASSIFIERS = ["cnn", "transformer"]
 MAX_FILE_BYTES, MAX_TOTAL_BYTES = 400_000, 2_000_000
 #: What the scores of held-out rows must reach: a model that learned nothing shows nothing.
 LEAST = {"accuracy": 0.95, "r2": 0.35}
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[OnnxEngine]:
-    """One engine for all."""
-    with OnnxEngine() as running:
-        yield running
+@cache
+def session(name: str) -> PlainSession:
+    """A model in onnxruntime, loaded once."""
+    return PlainSession(gallery.load(name))
 
 
 @cache
-def compiled(name: str) -> sworn.CompiledModel:
-    """A model in profile ``exact``, compiled once."""
-    return sworn.compile_model(gallery.load(name))
+def compiled(name: str, profile: str = "exact") -> sworn.CompiledModel:
+    """A model in a profile, compiled once."""
+    return sworn.compile_model(gallery.load(name), profile=profile)
 
 
 def assert_close(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]], tolerance: float) -> None:
@@ -94,30 +96,64 @@ def test_gallery_schema_of_every_model_is_the_cards(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gallery_rows_in_onnxruntime_give_what_the_card_says(engine: OnnxEngine, name: str) -> None:
+def test_gallery_rows_in_onnxruntime_give_what_the_card_says(name: str) -> None:
     """Three rows that nobody trained on give the outputs on the card."""
     rows = gallery.rows(name)
     assert len(rows) == 3
     for row in rows:
-        assert_close(engine.run(gallery.load(name), row.inputs, limits=LIMITS), row.outputs, 1e-5)
+        assert_close(session(name).run(row.inputs), row.outputs, 1e-5)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", NAMES)
-def test_gallery_models_compiled_agree_with_onnxruntime(engine: OnnxEngine, name: str) -> None:
-    """Profile ``exact`` gives onnxruntime's outputs up to rounding, on real rows and beside them."""
+def test_gallery_models_compiled_agree_with_onnxruntime(name: str, profile: str) -> None:
+    """Both profiles give onnxruntime's outputs up to rounding, on real rows and beside them."""
     for number, row in enumerate(gallery.rows(name)):
         for inputs in (row.inputs, varied(row, seed=number)):
-            expected = engine.run(gallery.load(name), inputs, limits=LIMITS)
-            assert_close(compiled(name).run(inputs), expected, 1e-4)
+            expected = session(name).run(inputs)
+            assert_close(compiled(name, profile).run(inputs), expected, 1e-4)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", NAMES)
+def test_gallery_traces_of_honest_runs_hold_no_faults(name: str, profile: str) -> None:
+    """Whoever audits an honest run finds nothing, and its outputs are the run's."""
+    model = compiled(name, profile)
+    for number, row in enumerate(gallery.rows(name)):
+        for inputs in (row.inputs, varied(row, seed=number)):
+            trace = model.trace(inputs)
+            assert_close(trace.outputs, model.run(inputs), 0.0)
+            assert model.audit(trace) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gallery_traces_of_honest_runs_hold_no_faults(name: str) -> None:
-    """Whoever audits an honest run finds nothing, and its outputs are the run's."""
-    model, row = compiled(name), gallery.rows(name)[0]
-    trace = model.trace(row.inputs)
-    assert_close(trace.outputs, model.run(row.inputs), 0.0)
-    assert model.audit(trace) == []
+def test_gallery_models_in_both_profiles_differ_in_their_id_alone(name: str) -> None:
+    """One lowering serves both profiles; the id says which one a result was promised in."""
+    exact, bounded = (compiled(name, profile) for profile in PROFILES)
+    assert exact.program == bounded.program
+    assert exact.model_id != bounded.model_id
+
+
+@pytest.mark.parametrize(
+    "name", [*CLASSIFIERS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_CLASSIFIERS)]
+)
+@pytest.mark.timeout(900)
+def test_gallery_classes_of_random_inputs_are_equal_wherever_the_lead_is_safe(name: str) -> None:
+    """In a hundred inputs between rows, a lead above the slack gives one class in both profiles and in onnxruntime."""
+    rows, generator, safe = gallery.rows(name), np.random.default_rng(11), 0
+    (key,) = rows[0].inputs
+    for _ in range(100):
+        shares = generator.dirichlet(np.full(len(rows), 0.5))
+        mixed = sum(share * row.inputs[key] for share, row in zip(shares, rows, strict=True))
+        inputs = {key: np.asarray(mixed, dtype=np.float32)}
+        output = measure(compiled(name, "bounded"), inputs, steps=1, restarts=0, examined=4).outputs[-1]
+        assert output.margin is not None
+        answers = [compiled(name, profile).run(inputs) for profile in PROFILES]
+        answers.append(session(name).run(inputs))
+        if output.margin.is_safe:
+            safe += 1
+            assert {int(np.argmax(answer[output.name])) for answer in answers} == {output.margin.top}
+    assert safe >= 80
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,36 +1,43 @@
-"""`sworn model compile|run|trace|audit`: a model as anyone can check it, on this machine, without a chain."""
+"""`sworn model compile|run|trace|audit|slack`: a model as anyone can check it, on this machine, without a chain."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
+from sworn.cli.checking_progress import bar, watched
+from sworn.cli.checking_slack import slack_document, slack_text
+from sworn.cli.checking_steps import step_facts, step_notes, step_table
 from sworn.cli.command import command
 from sworn.cli.exit_codes import ExitCode
 from sworn.cli.output import array, facts
 from sworn.cli.session import Session
-from sworn.cli.values import parse_tensors
-from sworn.codec.tensors import describe
-from sworn.errors import CodecError
+from sworn.cli.values import ShapeOption, parse_shapes, parse_tensors
+from sworn.types import Profile
 
 if TYPE_CHECKING:
-    from sworn.model.program import Step
-    from sworn.verification import CompiledModel
+    from sworn.verification import CompiledModel, Fault
 
-#: Steps that a table shows; --json has all.
-_MAX_STEPS: Final = 60
+
+class Checkable(Enum):
+    """Profiles in which every element of a run can be checked."""
+
+    EXACT = "exact"
+    BOUNDED = "bounded"
+
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An .onnx file.")]
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option("--shape", metavar="NAME=1,3,32", help="Shape of an input that leaves dimensions open; repeat."),
+ProfileOption = Annotated[
+    Checkable,
+    typer.Option("--profile", help="exact: the same bits everywhere. bounded: faster, within stated bounds."),
 ]
 InputOption = Annotated[
     list[str] | None,
@@ -47,18 +54,23 @@ def register(group: typer.Typer) -> None:
     command(group, "run")(_run)
     command(group, "trace")(_trace)
     command(group, "audit")(_audit)
+    command(group, "slack")(_slack)
 
 
-def _compile(session: Session, file: FileArgument, shape: ShapeOption = None) -> None:
-    """Compiles a model to its canonical program in profile exact: one step per tensor, each of them checkable."""
-    compiled = _compiled(session, file, shape)
-    steps = [_step(compiled, number) for number in range(len(compiled.program.steps))]
+def _compile(
+    session: Session, file: FileArgument, shape: ShapeOption = None, profile: ProfileOption = Checkable.EXACT
+) -> None:
+    """Compiles a model to its canonical program: one step per tensor, each of them checkable."""
+    compiled = _compiled(session, file, shape, profile)
+    steps = [step_facts(compiled, number) for number in range(len(compiled.program.steps))]
     head = _identity(compiled) | {
         "steps": len(steps),
         "weights_bytes": sum(weight.nbytes for weight in compiled.weights),
         "rules": dict(Counter(step["rule"] for step in steps)),
     }
-    session.output.result(head | {"program": steps}, Group(facts(head), _table(steps)))
+    rules = ", ".join(f"{count} {rule.name.lower()}" for rule, count in head["rules"].items())
+    human = Group(facts(head | {"rules": rules}), Padding(step_table(steps), (1, 0)), step_notes(steps))
+    session.output.result(head | {"program": steps}, human)
 
 
 def _run(
@@ -67,10 +79,11 @@ def _run(
     shape: ShapeOption = None,
     input_: InputOption = None,
     inputs: InputsOption = None,
+    profile: ProfileOption = Checkable.EXACT,
 ) -> None:
-    """Runs a model in profile exact: the same bits on every machine."""
+    """Runs a model; in profile exact, the same bits on every machine."""
     tensors = parse_tensors(input_ or [], inputs)
-    compiled = _compiled(session, file, shape)
+    compiled = _compiled(session, file, shape, profile)
     with session.output.busy("running"):
         outputs = compiled.run(tensors)
     human = facts({name: array(value) for name, value in outputs.items()})
@@ -83,13 +96,14 @@ def _trace(
     shape: ShapeOption = None,
     input_: InputOption = None,
     inputs: InputsOption = None,
+    profile: ProfileOption = Checkable.EXACT,
 ) -> None:
     """Runs a model and commits to every tensor of the run."""
     tensors = parse_tensors(input_ or [], inputs)
-    compiled = _compiled(session, file, shape)
-    with session.output.busy("tracing"):
-        trace = compiled.trace(tensors)
-        root, roots = trace.root, trace.tensor_roots
+    compiled = _compiled(session, file, shape, profile)
+    with bar(session.output, "tracing") as advance:
+        trace = watched(compiled, advance).trace(tensors)
+    root, roots = trace.root, trace.tensor_roots
     head = {"model_id": compiled.model_id, "trace_root": root, "tensors": len(roots)}
     outputs = {name: array(value) for name, value in trace.outputs.items()}
     session.output.result(
@@ -103,42 +117,63 @@ def _audit(
     shape: ShapeOption = None,
     input_: InputOption = None,
     inputs: InputsOption = None,
+    profile: ProfileOption = Checkable.EXACT,
 ) -> None:
     """Traces a run and checks every element of every step again, as a challenger would."""
     tensors = parse_tensors(input_ or [], inputs)
-    compiled = _compiled(session, file, shape)
-    with session.output.busy("tracing"):
-        trace = compiled.trace(tensors)
-    with session.output.busy("auditing"):
-        faults = compiled.audit(trace)
+    compiled = _compiled(session, file, shape, profile)
+    with bar(session.output, "tracing") as advance:
+        trace = watched(compiled, advance).trace(tensors)
+    with bar(session.output, "auditing") as advance:
+        faults = watched(compiled, advance).audit(trace)
     checked = sum(step.output.elements for step in compiled.program.steps)
-    document: dict[str, Any] = {
+    head: dict[str, Any] = {
         "model_id": compiled.model_id,
+        "profile": compiled.model.profile,
         "trace_root": trace.root,
         "elements_checked": checked,
-        "faults": [str(fault) for fault in faults],
     }
-    session.output.result(document)
+    human = Group(facts(head), Padding(_verdict(faults, compiled.model.profile), (1, 0, 0, 0)))
+    session.output.result(head | {"faults": [str(fault) for fault in faults]}, human)
     if faults:
         raise typer.Exit(int(ExitCode.FAILED))
 
 
-def _compiled(session: Session, file: Path, shapes: list[str] | None) -> CompiledModel:
+def _verdict(faults: Sequence[Fault], profile: Profile) -> Text:
+    if faults:
+        return Text("\n".join(map(str, faults)), style="red")
+    kept = "has the bits that" if profile is Profile.EXACT else "lies within the bounds of what"
+    return Text(f"Nothing is wrong: every element {kept} its operands give.")
+
+
+def _slack(
+    session: Session,
+    file: FileArgument,
+    shape: ShapeOption = None,
+    input_: InputOption = None,
+    inputs: InputsOption = None,
+    profile: ProfileOption = Checkable.BOUNDED,
+    examine: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Elements of each output that are looked at, the greatest first.")
+    ] = 16,
+) -> None:
+    """Measures how far an adversary could push a run's outputs within the bounds of profile bounded."""
+    from sworn.verification.slack import measure
+
+    tensors = parse_tensors(input_ or [], inputs)
+    compiled = _compiled(session, file, shape, profile)
+    with bar(session.output, "pushing") as advance:
+        slack = measure(compiled, tensors, examined=examine, progress=advance)
+    head = {"model_id": compiled.model_id, "profile": compiled.model.profile}
+    human = Group(facts(head), Padding(slack_text(slack), (1, 0, 0, 0)))
+    session.output.result(head | slack_document(slack), human)
+
+
+def _compiled(session: Session, file: Path, shapes: list[str] | None, profile: Checkable) -> CompiledModel:
     import sworn
 
     with session.output.busy("compiling the model"):
-        return sworn.compile_model(file, input_shapes=_shapes(shapes or []) or None)
-
-
-def _shapes(items: list[str]) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for item in items:
-        name, mark, sizes = item.partition("=")
-        parts = [part.strip() for part in sizes.split(",") if part.strip()]
-        if not mark or not name or not all(part.isdecimal() for part in parts):
-            raise CodecError(f"--shape {item!r}: write name=1,3,32")
-        shapes[name] = tuple(int(part) for part in parts)
-    return shapes
+        return sworn.compile_model(file, profile=profile.value, input_shapes=parse_shapes(shapes))
 
 
 def _identity(compiled: CompiledModel) -> dict[str, Any]:
@@ -152,47 +187,3 @@ def _identity(compiled: CompiledModel) -> dict[str, Any]:
         "io_hash": model.io_hash,
         "limits_hash": model.limits_hash,
     }
-
-
-def _step(compiled: CompiledModel, number: int) -> dict[str, Any]:
-    step = compiled.program.steps[number]
-    return {
-        "number": number,
-        "name": compiled.step_names[number],
-        "rule": step.rule,
-        "tensor": describe(step.output.dtype, step.output.shape),
-        "terms": _terms(step),
-        "virtual": step.virtual,
-    }
-
-
-def _terms(step: Step) -> int:
-    """Elements that one element of the step is computed from, at most; the cost of proving it wrong grows with them."""
-    from sworn.model.program import Contract, Copy, Extremum, Pointwise, Rank
-
-    match step.body:
-        case Contract() as body:
-            return math.prod(reduction.extent for reduction in body.reductions)
-        case Extremum() as body:
-            return math.prod(reduction.extent for reduction in body.reductions)
-        case Rank() as body:
-            return body.extent
-        case Pointwise() as body:
-            return len(body.operands)
-        case Copy():
-            return 1
-        case _:
-            return 2
-
-
-def _table(steps: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
-    for column in ("step", "rule", "tensor", "terms", "of"):
-        table.add_column(column, justify="right" if column in ("step", "terms") else "left")
-    for step in steps[:_MAX_STEPS]:
-        style = "dim" if step["virtual"] else ""
-        cells = (str(step["number"]), step["rule"].name.lower(), step["tensor"], str(step["terms"]), step["name"])
-        table.add_row(*(Text(cell) for cell in cells), style=style)
-    if len(steps) > _MAX_STEPS:
-        table.add_row("…", f"and {len(steps) - _MAX_STEPS} more; --json shows all")
-    return table

@@ -1,4 +1,4 @@
-"""How large a fault proof of each step can get: what its openings take at most."""
+"""How large a fault proof of each step can get, what its openings take at most, and about how much gas it costs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from sworn.codec.trees import CHUNK_BYTES, HASH_BYTES, chunk_count, depth_of
 from sworn.model.commitment import expected_bytes
 from sworn.model.encoding import encode_step, operands
 from sworn.model.program import Contract, Copy, Extremum, Operand, Program, Rank, Reduction, Step, TensorType, Tree
+from sworn.types import DType
 
 #: Version, model, statement and their like.
 _HEAD_BYTES: Final = 512
 #: Elements that one witness looks at, besides what is claimed.
 _WITNESSED: Final = 2
+
+#: Of a transaction, and of one of its bytes that is not zero: a floor of 10 per token, or 4 and execution, at four
+#: tokens a byte (EIP-7623).
+_TRANSACTION_GAS: Final = 21_000
+_FLOOR_GAS, _BYTE_GAS = 40, 16
+#: Of keccak256 of a chunk and of two hashes: 30, 6 for each word, and copying them.
+_CHUNK_GAS, _NODE_GAS = 350, 120
+# Estimates of what the referee takes besides: for one term of a contraction, one element of a row, and whatever
+# else a proof needs.
+_FLOAT_TERM_GAS, _INTEGER_TERM_GAS, _ROW_GAS, _REFEREE_GAS = 190, 30, 60, 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +37,8 @@ class Footprint:
     elements: int
     chunks: int
     proof_bytes: int
+    #: Of the transaction that carries the proof: an estimate, as if no byte of the proof were zero.
+    gas: int
 
 
 def footprint(program: Program, number: int) -> Footprint:
@@ -33,15 +46,30 @@ def footprint(program: Program, number: int) -> Footprint:
     step = program.steps[number]
     opened = [(step.output, 1, 1), *_opened(program, step)]
     size = _HEAD_BYTES + len(encode_step(program, number)) + HASH_BYTES * depth_of(len(program.steps))
-    chunks = 0
+    chunks = hashes = 0
     for tensor, count, runs in opened:
         within = min(count, chunk_count(expected_bytes(tensor)))
         chunks += within
         # A run of chunks takes at most two hashes on each level.
         siblings = 2 * runs * depth_of(chunk_count(expected_bytes(tensor)))
+        siblings += depth_of(len(program.inputs) + len(program.steps)) + depth_of(len(program.weights))
+        hashes += siblings
         size += within * CHUNK_BYTES + HASH_BYTES * siblings
-        size += HASH_BYTES * (depth_of(len(program.inputs) + len(program.steps)) + depth_of(len(program.weights)))
-    return Footprint(elements=_elements(step), chunks=chunks, proof_bytes=size)
+    execution = _REFEREE_GAS + _work(step) + _CHUNK_GAS * chunks + _NODE_GAS * hashes
+    gas = _TRANSACTION_GAS + max(_FLOOR_GAS * size, _BYTE_GAS * size + execution)
+    return Footprint(elements=_elements(step), chunks=chunks, proof_bytes=size, gas=gas)
+
+
+def _work(step: Step) -> int:
+    """Gas of going through the terms of a contraction or the elements of a row."""
+    match step.body:
+        case Contract() as body:
+            term = _FLOAT_TERM_GAS if step.output.dtype is DType.FLOAT32 else _INTEGER_TERM_GAS
+            return term * prod(each.extent for each in body.reductions)
+        case Rank() as body:
+            return _ROW_GAS * body.extent
+        case _:
+            return 0
 
 
 def _elements(step: Step) -> int:
