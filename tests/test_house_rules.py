@@ -54,6 +54,7 @@ SIBLINGS = MappingProxyType(
         ("referee", "model"): "a referee judges the steps of a program",
         ("cli", "testing"): "`sworn demo` runs the local chain",
         ("cli", ""): "`sworn model compile` puts a model together as `sworn.compile_model` does",
+        ("testing", ""): "the demo runs an answer again as anyone would, with `sworn.compile_model`",
     }
 )
 

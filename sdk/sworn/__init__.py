@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     )
     from sworn.client.async_client import DeploymentLike
     from sworn.client.identities import AccountLike
+    from sworn.engine.identification import model_id
     from sworn.errors import SwornError
-    from sworn.model import model_id
     from sworn.storage import ArtifactStore
     from sworn.types import (
         Address,
@@ -110,8 +110,8 @@ _HOMES: Final = {
         "RequestReport",
         "Rewound",
     ),
+    "sworn.engine.identification": ("model_id",),
     "sworn.errors": ("SwornError",),
-    "sworn.model": ("model_id",),
     "sworn.types": (
         "Address",
         "Assurance",
@@ -183,12 +183,14 @@ def compile_model(
     """A model as anyone can check it, from the path of an .onnx file or from its bytes.
 
     ``input_shapes`` gives the shapes of inputs that leave dimensions open: shapes are part of the model's id.
-    ``threads`` bounds those of a run and changes no bit.
+    Profile ``exact`` gives the same bits on every machine; ``bounded`` runs faster, on stock kernels, within the bounds
+    that `docs/arithmetic.md` states. ``threads`` bounds those of a run; in ``exact`` it changes no bit.
 
     Raises `ModelMalformed`, `ModelTooLarge`, `ModelUnsupported` (with operator, node and reason; also for a profile
-    other than ``exact``), `ModelError` for a file that cannot be read, and `ConfigurationError` for shapes that do not
+    other than these two), `ModelError` for a file that cannot be read, and `ConfigurationError` for shapes that do not
     fit.
     """
+    from sworn.engine.bounded import BoundedExecutor
     from sworn.engine.exact import ExactExecutor
     from sworn.model import read_artifact
     from sworn.model.compiler import lower
@@ -200,6 +202,7 @@ def compile_model(
         input_shapes=input_shapes,
         lower=lower,
         make_executor=ExactExecutor,
+        make_bounded=BoundedExecutor,
         threads=threads,
     )
 

@@ -15,6 +15,7 @@
     ├── ModelError                    the model file cannot be used
     │   ├── ModelMalformed            not a valid ONNX model
     │   ├── ModelUnsupported          valid, but outside what sworn runs
+    │   │   └── ProfileUnavailable    valid, but it cannot have this profile: name another one
     │   └── ModelTooLarge             over the size limit
     ├── ArtifactError                 model bytes could not be had
     │   ├── ArtifactUnavailable       no mirror answered; try again or add one
@@ -29,6 +30,9 @@
     │       ├── DivisionByZero        an integer was divided by zero
     │       ├── CastOutOfRange        a float does not fit the integer type that it is cast to
     │       └── IndexOutOfRange       an index tensor points outside of its table
+    ├── TraceError                    a trace cannot be kept or read
+    │   ├── TraceCorrupt              the file is no trace, or damaged: make it again from the run's inputs
+    │   └── TraceMissing              the trace behind a sworn result is gone: put the file back
     ├── ChainError                    the chain or the way to it
     │   ├── TransientChainError       try again
     │   ├── ChainIdMismatch           you are on another chain than you think
@@ -108,6 +112,10 @@ class ModelUnsupported(ModelError):
     """The model is valid, but outside what sworn runs."""
 
 
+class ProfileUnavailable(ModelUnsupported):
+    """The model cannot have the profile that was asked for; another one may do."""
+
+
 class ModelTooLarge(ModelError):
     """The model is over the size limit."""
 
@@ -162,6 +170,18 @@ class CastOutOfRange(RunFailed):
 
 class IndexOutOfRange(RunFailed):
     """An index tensor points outside of its table."""
+
+
+class TraceError(SwornError):
+    """A trace cannot be kept or read."""
+
+
+class TraceCorrupt(TraceError):
+    """The bytes are not a trace, or do not hash to its roots."""
+
+
+class TraceMissing(TraceError):
+    """The trace behind a sworn result is not where it was kept: the result could not be defended."""
 
 
 class ChainError(SwornError):

@@ -26,6 +26,8 @@ Wei = NewType("Wei", int)
 
 #: Tensors by name, as a model takes and gives them.
 Tensors = Mapping[str, NDArray[Any]]
+#: Shapes of model inputs by name, for inputs whose file leaves dimensions open.
+InputShapes = Mapping[str, tuple[int, ...]]
 
 ZERO_ADDRESS = Address("0x0000000000000000000000000000000000000000")
 ZERO_HASH = bytes(32)
@@ -42,6 +44,22 @@ class Profile(IntEnum):
     BOUNDED = 2
     #: No arithmetic promise: accountable by signature and equivocation only.
     SIGNED = 3
+
+    @property
+    def promise(self) -> str:
+        """What a result in this profile is worth, for people."""
+        return _PROMISES[self]
+
+
+_PROMISES = {
+    Profile.NONE: "not registered: nothing is promised",
+    Profile.EXACT: "the same bits on every machine: anyone can run it again and prove a single wrong element",
+    Profile.BOUNDED: "every element within a stated bound of its exact value: anyone can prove one outside it",
+    Profile.SIGNED: "no arithmetic promise: accountable by signature only",
+}
+
+#: The profile of a model that is named without one, everywhere.
+DEFAULT_PROFILE = Profile.EXACT
 
 
 class Assurance(IntEnum):

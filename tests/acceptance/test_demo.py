@@ -13,7 +13,7 @@ from sworn.errors import ConfigurationError
 from sworn.testing.anvil import find_anvil
 
 TIMEOUT_S = 120
-CHAPTERS = 7
+CHAPTERS = 8
 ETHER = 10**18
 pytestmark = pytest.mark.acceptance
 
@@ -28,10 +28,13 @@ def check_summary(summary: dict[str, Any]) -> None:
     """The story's outcome, from the facts in the summary alone."""
     chapters = [chapter["facts"] for chapter in summary["chapters"]]
     assert len(chapters) == CHAPTERS
-    _, operator, prediction, lending, refusal, silence, crime = chapters
+    _, operator, prediction, recomputing, lending, refusal, silence, crime = chapters
     assert operator["stake_wei"] == 32 * ETHER
     assert prediction["progression"] == pytest.approx(prediction["scikit_learn_says"], abs=1e-3)
     assert prediction["operator_earned_wei"] == operator["diabetes_progression_price_wei"]
+    assert recomputing["model_id"] == operator["diabetes_progression_model_id"]
+    assert recomputing["profile"] == "exact" and recomputing["elements_checked"] > 0
+    assert recomputing["recomputed"][0][0] == pytest.approx(prediction["progression"], abs=1e-3)
     assert lending["granted_risk"] < lending["risk_limit"] < lending["declined_risk"]
     assert lending["granted_rate"] == pytest.approx(0.02 + 2 * lending["granted_risk"])
     assert refusal["failure"] == "bad_input"

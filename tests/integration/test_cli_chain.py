@@ -123,6 +123,8 @@ def test_request_by_command_line_is_answered_finalized_and_saved(world: World, t
     assert (status["status"], status["cause"]) == ("proposed", "window_running")
     proposed = world.line.json("result", request_id, "--until", "proposed")
     assert proposed["final"] is False
+    assert (proposed["profile"], status["profile"]) == ("exact", "exact")
+    assert "same bits on every machine" in proposed["promise"] == status["promise"]
     assert proposed["signer"] == world.chain.signers[SIGNER].address
     early = world.line.failed("result", request_id)
     assert (early["type"], early["exit_code"]) == ("RequestTimeout", ExitCode.NOT_YET)
@@ -158,6 +160,23 @@ def test_operator_by_command_line_earns_and_leaves(world: World) -> None:
     status = world.line.json("operator", "status", world.chain.signers[OPERATOR].address)
     assert status["stake_wei"] == 0
     assert [offer["active"] for offer in status["offers"]] == [False]
+
+
+def test_model_in_another_profile_by_command_line_is_another_model(world: World) -> None:
+    """Registered, offered and asked for by name of its profile; nothing is offered under the other ids."""
+    world.line.act_as(key(OPERATOR))
+    made = world.line.json("model", "register", world.model, "--profile", "signed")
+    assert made["profile"] == "signed" and "by signature only" in made["promise"]
+    assert made["model_id"] == world.line.json("model", "id", world.model, "--profile", "signed")["model_id"]
+    world.line.json("operator", "serve", world.model, "--profile", "signed", "--price", "7wei")
+    world.line.act_as(key(REQUESTER))
+    quote = ["request", world.model, "--input", f"features={ROW}", "--quote", "--profile"]
+    assert world.line.json(*quote, "signed")["fee_wei"] == 7
+    assert world.line.json(*quote, "exact")["fee_wei"] == PRICE
+    assert "input shape" in world.line.failed(*quote, "bounded")["message"]
+    asked = world.line.json("request", made["model_id"], "--input", f"features={ROW}", "--value-at-risk", "0wei")
+    assert asked["model_id"] == made["model_id"]
+    assert world.line.json("status", asked["request_id"])["profile"] == "signed"
 
 
 def test_operator_status_for_people_is_readable(world: World) -> None:

@@ -20,6 +20,7 @@ from sworn.testing.anvil import AnvilChain, find_anvil
 from sworn.testing.local_chain import MNEMONIC
 from sworn.testing.local_oracle import LocalOracle
 from sworn.testing.models import example_rows, load_model
+from sworn.types import Profile
 
 PASSWORD = "correct horse"
 SIGNER, SENDER = 2, 9
@@ -111,5 +112,7 @@ def test_watch_process_when_signalled_ends_in_order(
     assert json.loads(out) == {"jobs": {"proposed": 1}}
     text = log.read_text()
     assert all(json.loads(line)["event"] for line in text.splitlines())
+    (model,) = [json.loads(line) for line in text.splitlines() if "model_served" in line]
+    assert (model["profile"], model["promise"]) == ("exact", Profile.EXACT.promise)
     assert "secret-query" not in text
     assert PASSWORD not in text

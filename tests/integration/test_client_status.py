@@ -16,7 +16,7 @@ from sworn.client.diagnosis import unknown_report
 from sworn.codec.structs import request_params_to_abi
 from sworn.errors import ContractRevert, RequestUnknown
 from sworn.testing.local_chain import ChainKind
-from sworn.types import Address, FailureCode, RequestId, Status
+from sworn.types import Address, FailureCode, Profile, RequestId, Status
 
 ACCEPT, REVERT, WASTE_GAS = 0, 1, 2
 
@@ -83,8 +83,14 @@ def test_status_operator_without_means_is_the_reason(world: World) -> None:
     facade.unbond()
     assert handle.status().cause is Cause.FREE_STAKE_TOO_LOW
     facade.cancel_unbonding()
-    terms = {"price_wei": PRICE_WEI, "max_value_at_risk_wei": ETHER, "max_window_s": 3600, "max_callback_gas": 0}
-    facade.set_offer(world.model_id, active=False, **terms)
+    facade.set_offer(
+        world.model_id,
+        active=False,
+        price_wei=PRICE_WEI,
+        max_value_at_risk_wei=ETHER,
+        max_window_s=3600,
+        max_callback_gas=0,
+    )
     assert handle.status().cause is Cause.OFFER_INACTIVE
     nobody = world.chain.signers[7].address
     assert world.request(operator=nobody, fee=1).status().cause is Cause.OPERATOR_UNREGISTERED
@@ -96,7 +102,7 @@ def test_status_model_nobody_knows_is_the_reason(world: World) -> None:
     unknown = RequestId(bytes([1]) * 32)
     handle = _ask_about(world, unknown)
     assert handle.status().cause is Cause.MODEL_UNREGISTERED
-    registered = client._contracts.is_registered(world.model_id)
+    registered = client._contracts.profile(world.model_id) is Profile.EXACT
     assert registered and handle.status().status is Status.REQUESTED
 
 

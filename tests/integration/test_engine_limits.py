@@ -118,7 +118,7 @@ def test_run_that_touches_more_memory_than_allowed_is_killed_from_outside(
     """Where the kernel sets no limit, the watch sees the memory grow and kills."""
     (pid,) = engine.worker_pids
     soon_s = cpu_s(pid) + 0.2
-    process = engine._idle[0]._process
+    process = engine._pool._idle[0]._process
     monkeypatch.setattr(process, "used_bytes", lambda: 10 << 30 if cpu_s(pid) > soon_s else 0)
     with pytest.raises(RunOutOfMemory):
         engine.run(graphs.endless_loop(), X, limits=LIMITS)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tests.support.watcher_world import (
     ETHER,
     WINDOW_S,
@@ -28,11 +27,11 @@ from sworn.chain.transactions import TransactionStatus
 from sworn.codec.hashing import recover_signer
 from sworn.codec.tensors import decode_tensors, encode_reference
 from sworn.codec.trees import payload_root
-from sworn.engine.protocol import Engine, RunLimits
+from sworn.engine.protocol import Engine
 from sworn.errors import ArtifactUnavailable, ConfigurationError, RunTimedOut, StoreError, TransientChainError
 from sworn.storage import HttpFetcher
 from sworn.testing.local_chain import EmbeddedChain
-from sworn.types import FailureCode, Request, Status, Tensors
+from sworn.types import FailureCode, Request, Status
 from sworn.watcher.assembly import Surroundings, assemble
 from sworn.watcher.inference import fetch_from
 from sworn.watcher.jobs import Job, JobStatus
@@ -404,15 +403,8 @@ def test_watcher_stopped_during_a_run_answers_after_restart(post: Post) -> None:
     """A stop while the model runs lets the run end, proposes nothing more, and loses nothing."""
     posted = post.world.request(post.world.payload(1.0, 2.0))
     stop = Event()
-
-    class StoppingEngine(ReciprocalEngine):
-        """Is told to stop while it runs."""
-
-        def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits) -> dict[str, NDArray[Any]]:
-            stop.set()
-            return super().run(artifact, inputs, limits=limits)
-
-    post.start(StoppingEngine()).run(stop)
+    post.engine.on_run = stop.set
+    post.start().run(stop)
     assert len(post.events("watcher_stopped")) == 1
     assert post.world.state(posted).status is Status.REQUESTED
     post.work()
@@ -441,10 +433,10 @@ def test_watcher_stop_event_ends_the_loop(post: Post) -> None:
 
 def test_watcher_real_engine_answers_like_numpy(post: Post) -> None:
     """The same through onnxruntime in its worker process."""
-    from sworn.engine.onnx_engine import OnnxEngine
+    from sworn.engine.serving import ServingEngine
 
     posted = post.world.request(post.world.payload(2.0, 4.0))
-    with OnnxEngine() as engine:
+    with ServingEngine() as engine:
         post.start(engine).run(Event(), once=True)
     oath = post.start().store.oath(posted.request_id, post.world.operator.address)
     assert oath is not None
@@ -465,15 +457,8 @@ def test_watcher_with_engine_full_starts_nothing_more(post: Post) -> None:
     """While as many models run as there are workers, a newer request waits in the database, not in a queue."""
     running = post.world.request(post.world.payload(1.0, 2.0), salt=1)
     release = Event()
-
-    class WaitingEngine(ReciprocalEngine):
-        """Runs until it is released."""
-
-        def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits) -> dict[str, NDArray[Any]]:
-            release.wait(10)
-            return super().run(artifact, inputs, limits=limits)
-
-    watcher = post.start(WaitingEngine())
+    post.engine.on_run = lambda: release.wait(10)
+    watcher = post.start()
     with ThreadPoolExecutor(max_workers=1) as pool:
         try:
             watcher.turn(pool, Event())

@@ -8,13 +8,14 @@ import pytest
 from tests.support.graphs import unary
 from tests.support.watcher_world import WatcherWorld, open_world, served_reciprocal
 
+from sworn.engine.identification import identify
 from sworn.errors import ArtifactUnavailable, ChainIdMismatch, ConfigurationError, StoreError
-from sworn.model.identity import identify, read_artifact
+from sworn.model import read_artifact
 from sworn.testing.local_chain import EmbeddedChain
 from sworn.types import Address, ModelId
 from sworn.watcher.models import load_models
 from sworn.watcher.policy import ServedModel
-from sworn.watcher.settings import ModelSettings
+from sworn.watcher.settings import ModelSettings, ProfileName
 from sworn.watcher.startup import check_startup
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.jobs import JobStore
@@ -86,7 +87,8 @@ def test_startup_of_unregistered_operator_says_to_register(world: WatcherWorld, 
 
 def test_startup_with_unauthorised_signer_and_unknown_model_lists_both(world: WatcherWorld, database: Database) -> None:
     """Every problem is said at once."""
-    unknown = replace(served_reciprocal(), model_id=ModelId(b"\x01" * 32))
+    served = served_reciprocal()
+    unknown = replace(served, identified=replace(served.identified, model_id=ModelId(b"\x01" * 32)))
     with pytest.raises(ConfigurationError) as caught:
         _check(world, database, result_signer=STRANGER, model=unknown)
     assert STRANGER in str(caught.value)
@@ -117,7 +119,12 @@ def test_startup_with_old_database_asks_for_migration(world: WatcherWorld, tmp_p
 
 def _load(world: WatcherWorld, artifacts: MemoryArtifacts, *settings: ModelSettings) -> list[ServedModel]:
     models = load_models(
-        settings, contracts=world.contracts, artifacts=artifacts, identify=identify, read=read_artifact
+        settings,
+        contracts=world.contracts,
+        artifacts=artifacts,
+        identify=lambda source, *, limits: identify(source),
+        read=read_artifact,
+        max_trace_bytes=1 << 20,
     )
     assert all(key == model.model_id for key, model in models.items())
     return list(models.values())
@@ -127,16 +134,17 @@ def test_model_from_file_is_identified_by_its_content(world: WatcherWorld, tmp_p
     """An artifact on disk is served under the id computed from it."""
     path = tmp_path / "model.onnx"
     path.write_bytes(world.artifact)
-    (model,) = _load(world, MemoryArtifacts(b""), ModelSettings(artifact=path, price_wei=5))
-    assert (model.model_id, model.artifact, model.price_wei) == (world.model_id, world.artifact, 5)
+    (model,) = _load(world, MemoryArtifacts(b""), ModelSettings(artifact=path, profile=ProfileName.SIGNED, price_wei=5))
+    assert (model.model_id, model.identified.source.artifact, model.price_wei) == (world.model_id, world.artifact, 5)
 
 
 def test_model_from_file_with_another_id_is_refused(world: WatcherWorld, tmp_path: Path) -> None:
     """A configured id that the artifact does not have stops the start."""
     path = tmp_path / "model.onnx"
     path.write_bytes(unary("Neg"))
+    entry = ModelSettings(artifact=path, model_id="0x" + world.model_id.hex(), profile=ProfileName.SIGNED)
     with pytest.raises(ConfigurationError, match="not 0x"):
-        _load(world, MemoryArtifacts(b""), ModelSettings(artifact=path, model_id="0x" + world.model_id.hex()))
+        _load(world, MemoryArtifacts(b""), entry)
 
 
 def test_model_by_id_alone_comes_from_a_published_mirror(world: WatcherWorld) -> None:
@@ -144,7 +152,7 @@ def test_model_by_id_alone_comes_from_a_published_mirror(world: WatcherWorld) ->
     world.send(world.requester, "ModelRegistry", "publish", world.model_id, "https://mirror.example/m")
     artifacts = MemoryArtifacts(world.artifact)
     (model,) = _load(world, artifacts, ModelSettings(model_id="0x" + world.model_id.hex()))
-    assert model.artifact == world.artifact
+    assert model.identified.source.artifact == world.artifact
     assert artifacts.asked == [(world.model.artifact_hash, ("https://mirror.example/m",))]
 
 
@@ -158,5 +166,6 @@ def test_model_configured_twice_is_refused(world: WatcherWorld, tmp_path: Path) 
     """Two sets of terms for one model are a mistake."""
     path = tmp_path / "model.onnx"
     path.write_bytes(world.artifact)
+    entry = ModelSettings(artifact=path, profile=ProfileName.SIGNED)
     with pytest.raises(ConfigurationError, match="twice"):
-        _load(world, MemoryArtifacts(b""), ModelSettings(artifact=path), ModelSettings(artifact=path))
+        _load(world, MemoryArtifacts(b""), entry, entry)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,9 @@ from sworn.client import AsyncClient, Client, RequestHandle
 from sworn.codec.hashing import Domain, failure_digest, result_digest, result_of
 from sworn.codec.structs import answer_to_abi, request_to_abi
 from sworn.codec.tensors import encode_tensors
+from sworn.engine.identification import identify
+from sworn.engine.protocol import IdentifiedModel, ModelSource
 from sworn.errors import ArtifactUnavailable
-from sworn.model import identify, model_id
 from sworn.testing.local_chain import ChainKind, LocalChain, start_chain
 from sworn.testing.models import ExampleRow, example_rows, load_model, model_names
 from sworn.types import ZERO_HASH, Address, Answer, Deployment, Failure, FailureCode, ModelId, Request, Schema
@@ -46,7 +49,7 @@ class DictStore:
 
     def put(self, artifact: bytes) -> bytes:
         """Keeps the bytes."""
-        key = identify(artifact)[0].artifact_hash
+        key = hashlib.sha256(artifact).digest()
         self.artifacts[key] = artifact
         return key
 
@@ -63,12 +66,12 @@ class World:
     @property
     def model_id(self) -> ModelId:
         """The model that everything here is about."""
-        return model_id(self.artifact)
+        return _identified(self.artifact).model_id
 
     @property
     def schema(self) -> Schema:
         """Its schema."""
-        return identify(self.artifact)[1]
+        return _identified(self.artifact).schema
 
     @property
     def row(self) -> ExampleRow:
@@ -141,6 +144,11 @@ class World:
 
     def _send(self, function: str, *args: Any) -> None:
         self.client(1)._signing.send("oracle", function, *args)
+
+
+@cache
+def _identified(artifact: bytes) -> IdentifiedModel:
+    return identify(ModelSource(artifact=artifact))
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class Watched:
             "result_key": RESULT_KEY.hex(),
             "confirmations": self.confirmations,
             "kill_at": self.kill_at,
+            "profile": int(self.world.model.profile),
         }
         file = self.folder / "orders.json"
         file.write_text(json.dumps(orders))
@@ -131,6 +132,10 @@ class Watched:
             for event in self._events("RequestFailed")
         }
         return {(proposed | failed)[request_id] for request_id in answered}
+
+    def proposed_traces(self) -> set[tuple[str, str]]:
+        """Request and trace root, as hex, of every result that is or was on chain."""
+        return {(event["requestId"].hex(), event["traceRoot"].hex()) for event in self._events("ResultProposed")}
 
     def _events(self, name: str) -> list[dict[str, Any]]:
         oracle = interface("InferenceOracle")

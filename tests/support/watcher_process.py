@@ -12,20 +12,22 @@ from threading import Event
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tests.support.watcher_world import ETHER, ReciprocalEngine, served_reciprocal
 
 from sworn.chain.deployment_files import load_deployment
 from sworn.chain.sender import FeePolicy
 from sworn.chain.signer import LocalSigner
 from sworn.chain.web3_gateway import connect_gateway
-from sworn.engine.protocol import RunLimits
-from sworn.types import Address, Tensors
+from sworn.engine.identification import compile_program
+from sworn.engine.protocol import IdentifiedModel, Run, RunLimits
+from sworn.model.trace_file import TraceWriter
+from sworn.types import Address, Profile, Tensors
 from sworn.watcher.assembly import Surroundings, assemble
 from sworn.watcher.logs import make_logger
 from sworn.watcher.policy import Guards
 from sworn.watcher.store.database import open_database
 from sworn.watcher.store.migration import upgrade
+from sworn.watcher.traces import FileTraceStore
 
 
 class WitnessedSigner:
@@ -51,10 +53,22 @@ class WitnessedSigner:
 class UnsteadyEngine(ReciprocalEngine):
     """Gives another answer on every run, as a model without arithmetic promise may."""
 
-    def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits) -> dict[str, NDArray[Any]]:
-        outputs = super().run(artifact, inputs, limits=limits)
+    def run(self, model: IdentifiedModel, inputs: Tensors, *, limits: RunLimits, trace_file: Path | None = None) -> Run:
+        outputs = super().run(model, inputs, limits=limits).outputs
         noise = np.frombuffer(os.urandom(4), dtype=np.uint32).astype(np.float32)
-        return {"y": outputs["y"] + noise}
+        return Run(outputs={"y": outputs["y"] + noise})
+
+
+class TracingEngine(UnsteadyEngine):
+    """Gives another answer on every run, each with its trace."""
+
+    def run(self, model: IdentifiedModel, inputs: Tensors, *, limits: RunLimits, trace_file: Path | None = None) -> Run:
+        outputs = super().run(model, inputs, limits=limits).outputs
+        program = compile_program(model.source).lowered.program
+        with TraceWriter(trace_file or "", program, model_id=model.model_id) as writer:
+            for number, value in enumerate((inputs["x"], outputs["y"])):
+                writer.write(number, value)
+            return Run(outputs=outputs, trace_root=writer.finish())
 
 
 def kill_once(point: str | None, marker: Path) -> Callable[[str], None]:
@@ -76,15 +90,17 @@ def main(orders_file: str) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     database = open_database(f"sqlite:///{folder}/watcher.db")
     upgrade(database)
+    profile = Profile(orders["profile"])
     surroundings = Surroundings(
         gateway=connect_gateway(orders["url"]),
         deployment=load_deployment(Path(orders["deployment"])),
         operator=Address(orders["operator"]),
         transaction_signer=LocalSigner.from_key(orders["transaction_key"]),
         result_signer=WitnessedSigner(LocalSigner.from_key(orders["result_key"]), folder / "digests"),
-        models=[served_reciprocal()],
+        models=[served_reciprocal(profile)],
         guards=Guards(min_profit_wei=-ETHER),
-        engine=UnsteadyEngine(),
+        engine=TracingEngine() if profile is Profile.BOUNDED else UnsteadyEngine(),
+        traces=FileTraceStore(folder / "traces", max_total_bytes=1 << 30),
         database=database,
         fetch=lambda uri, max_bytes: b"",
         log=make_logger(sys.stderr),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tests.support.graphs import unary
 
 from sworn.abi import interface
@@ -19,9 +18,9 @@ from sworn.codec.hashing import Domain, model_id, request_id
 from sworn.codec.structs import model_to_abi, offer_to_abi, request_params_to_abi
 from sworn.codec.tensors import encode_tensors
 from sworn.codec.trees import payload_root
-from sworn.engine.protocol import RunLimits
+from sworn.engine.identification import identify
+from sworn.engine.protocol import IdentifiedModel, ModelSource, Run, RunLimits
 from sworn.errors import CodecError, RunNotFinite
-from sworn.model.identity import identify
 from sworn.testing.local_chain import LocalChain
 from sworn.types import (
     ZERO_ADDRESS,
@@ -31,6 +30,7 @@ from sworn.types import (
     Model,
     ModelId,
     Offer,
+    Profile,
     Request,
     RequestId,
     RequestState,
@@ -53,17 +53,20 @@ class ReciprocalEngine:
     def __init__(self) -> None:
         self.runs = 0
         self.failure: BaseException | None = None
+        #: Called when a run begins.
+        self.on_run: Callable[[], object] = lambda: None
 
-    def schema(self, artifact: bytes) -> Schema:
-        return identify(artifact)[1]
+    def identify(self, source: ModelSource, *, limits: RunLimits) -> IdentifiedModel:
+        return identify(source)
 
-    def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits) -> dict[str, NDArray[Any]]:
+    def run(self, model: IdentifiedModel, inputs: Tensors, *, limits: RunLimits, trace_file: Path | None = None) -> Run:
         self.runs += 1
+        self.on_run()
         if self.failure is not None:
             raise self.failure
         if not np.all(inputs["x"]):
             raise RunNotFinite("y is infinite")
-        return {"y": np.reciprocal(inputs["x"])}
+        return Run(outputs={"y": np.reciprocal(inputs["x"])})
 
     def close(self) -> None:
         """Nothing to end."""
@@ -171,17 +174,17 @@ class WatcherWorld:
         return self.contracts.state_of(posted.request_id)
 
 
-def open_world(chain: LocalChain, *, stake_wei: int = ETHER) -> WatcherWorld:
+def open_world(chain: LocalChain, *, stake_wei: int = ETHER, profile: Profile = Profile.SIGNED) -> WatcherWorld:
     """Deploys everything and registers an operator whose transaction and result keys are not its owner's."""
     signers = chain.signers
-    artifact = unary("Reciprocal")
-    model, schema = identify(artifact)
+    identified = reciprocal(profile)
+    model = identified.model
     world = WatcherWorld(
         chain=chain,
         deployment=deploy(chain.gateway, signers[0]),
-        artifact=artifact,
+        artifact=identified.source.artifact,
         model=model,
-        schema=schema,
+        schema=identified.schema,
         operator=signers[1],
         transaction_signer=signers[TRANSACTION_ACCOUNT],
         result_signer=LocalSigner.from_key(RESULT_KEY),
@@ -195,14 +198,15 @@ def open_world(chain: LocalChain, *, stake_wei: int = ETHER) -> WatcherWorld:
     return world
 
 
-def served_reciprocal() -> ServedModel:
+def reciprocal(profile: Profile) -> IdentifiedModel:
+    """The model y = 1 / x in a profile."""
+    return identify(ModelSource(artifact=unary("Reciprocal"), profile=profile))
+
+
+def served_reciprocal(profile: Profile = Profile.SIGNED) -> ServedModel:
     """The model on generous terms."""
-    artifact = unary("Reciprocal")
-    model, schema = identify(artifact)
     return ServedModel(
-        model_id=model_id(model),
-        artifact=artifact,
-        schema=schema,
+        identified=reciprocal(profile),
         price_wei=1,
         max_value_at_risk_wei=ETHER,
         max_window_s=3600,

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 from tests.support.command_line import CommandLine
+from tests.support.graphs import unary
 
 from sworn.cli.configuration import template
 from sworn.cli.exit_codes import ExitCode
-from sworn.model import model_id
+from sworn.cli.values import DEFAULT, Profiles
+from sworn.engine.identification import model_id
 from sworn.testing.models import load_model
-from sworn.watcher.settings import validate_settings
+from sworn.types import DEFAULT_PROFILE, Profile
+from sworn.watcher.settings import ProfileName, validate_settings
 
 KEY = "0x" + "17" * 32
 COMMANDS = (
@@ -113,13 +116,39 @@ def test_model_id_of_a_file_is_the_recomputed_one(line: CommandLine, model: Path
     expected = "0x" + model_id(model).hex()
     assert line.run("model", "id", str(model)).out == expected + "\n"
     assert line.json("model", "id", str(model)) == {"model_id": expected}
+    signed = line.json("model", "id", str(model), "--profile", "signed")["model_id"]
+    assert signed == "0x" + model_id(model, profile="signed").hex() != expected
 
 
 def test_model_inspect_of_a_file_shows_its_schema(line: CommandLine, model: Path) -> None:
     """Names, types and shapes are shown; a person sees them in brackets."""
     document = line.json("model", "inspect", str(model))
     assert document["inputs"] == [{"name": "returns", "dtype": "float32", "shape": [1, 16]}]
+    assert document["profile"] == "exact"
+    assert "same bits on every machine" in document["promise"]
+    assert int(document["program_root"], 16)
     assert "float32[1, 16]" in line.run("model", "inspect", str(model)).out
+
+
+def test_model_inspect_in_profile_signed_says_that_nothing_is_promised(line: CommandLine, model: Path) -> None:
+    """No roots, and a plain word about what that means."""
+    document = line.json("model", "inspect", str(model), "--profile", "signed")
+    assert document["profile"] == "signed"
+    assert "by signature only" in document["promise"]
+    assert "program_root" not in document
+
+
+def test_model_that_cannot_be_lowered_exits_with_reason_and_way_out(line: CommandLine, tmp_path: Path) -> None:
+    """The default is refused with the node and what to do, and profile signed takes the file."""
+    file = tmp_path / "open.onnx"
+    file.write_bytes(unary("Neg", shape=("batch",)))
+    failed = line.failed("model", "id", str(file))
+    assert (failed["exit_code"], failed["type"]) == (ExitCode.MODEL, "ProfileUnavailable")
+    assert "signed" in failed["message"]
+    ids = [line.json("model", "id", str(file), "--shape", f"x={size}")["model_id"] for size in (3, 4)]
+    assert ids[0] != ids[1]
+    assert line.failed("model", "id", str(file), "--shape", "x:3")["exit_code"] == ExitCode.CONFIGURATION
+    assert line.json("model", "id", str(file), "--profile", "signed")
 
 
 def test_model_that_is_none_exits_as_model_error(line: CommandLine, tmp_path: Path) -> None:
@@ -157,6 +186,14 @@ def test_keys_without_password_or_terminal_are_refused(line: CommandLine, tmp_pa
     assert "too short" in weak["message"]
 
 
+def test_profiles_have_the_same_names_everywhere() -> None:
+    """On the command line, in settings and on chain; and one default."""
+    names = {profile.name.lower() for profile in Profile if profile is not Profile.NONE}
+    assert {profile.value for profile in Profiles} == {profile.value for profile in ProfileName} == names
+    assert {DEFAULT.value, tomllib.loads(template())["models"][0]["profile"]} == {DEFAULT_PROFILE.name.lower()}
+    assert all(profile.promise for profile in Profile)
+
+
 def test_config_template_with_a_key_and_a_model_is_valid(line: CommandLine, tmp_path: Path) -> None:
     """The file to start from holds every section, and its values are accepted as they stand."""
     file = tmp_path / "sworn.toml"
@@ -185,6 +222,16 @@ def test_config_dump_masks_secrets_and_is_toml(
     assert values == json.loads(line.run("config", "dump", str(file), "--json").out)
 
 
+def test_config_dump_of_input_shapes_is_toml(line: CommandLine, tmp_path: Path) -> None:
+    """Names of inputs may hold anything that a file's names do."""
+    file = tmp_path / "sworn.toml"
+    file.write_text(
+        template().replace("# input_shapes = { features = [1, 30] }", "input_shapes = { 'a \"b\"' = [1, 2] }")
+    )
+    (model,) = tomllib.loads(line.run("config", "dump", str(file)).out)["models"]
+    assert (model["profile"], model["input_shapes"]) == ("exact", {'a "b"': [1, 2]})
+
+
 def test_config_with_problems_lists_them_all(line: CommandLine, tmp_path: Path) -> None:
     """Every problem is named at once."""
     file = tmp_path / "sworn.toml"
@@ -198,7 +245,7 @@ def test_doctor_without_a_chain_checks_this_machine(line: CommandLine) -> None:
     document = line.json("doctor")
     checks = {check["check"]: check["verdict"] for check in document["checks"]}
     assert document["ok"]
-    assert checks["engine"] == checks["packages"] == "ok"
+    assert {checks[f"engine, {profile.value}"] for profile in Profiles} == {checks["packages"]} == {"ok"}
     assert "chain" not in checks
 
 

@@ -16,12 +16,14 @@ from tests.support.subjects import compiled, every_rule, scattered
 
 from sworn.model.encoding import decode_program, encode_program, encode_step
 from sworn.referee import check, decode_proof, encode_proof
+from sworn.types import Profile
 
 FILE = Path(__file__).parents[1] / "snapshots" / "proof_vectors.json"
 
 #: One proof of each kind, and of each form that an element's proof can take.
 PROOFS = (
     "contraction",
+    "function",
     "extremum",
     "extremum that is no position",
     "tree",
@@ -37,9 +39,18 @@ PROOFS = (
 
 
 def vectors() -> dict[str, Any]:
-    """Everything that the file holds."""
+    """Everything that the file holds: a program in profile `exact`, and what differs in profile `bounded`."""
+    bounded = vectors_in(Profile.BOUNDED)
+    return {
+        **vectors_in(Profile.EXACT),
+        "bounded": {name: bounded[name] for name in ("limitsHash", "modelId", "statementDigest", "proofs")},
+    }
+
+
+def vectors_in(profile: Profile) -> dict[str, Any]:
+    """A program with a step of every rule, a run of it, and proofs against it."""
     made, weights = every_rule()
-    model = compiled(made, weights)
+    model = compiled(made, weights, profile=profile)
     inputs: dict[str, NDArray[Any]] = {
         "in0": scattered((1, 6, 6, 4)) / np.float32(64),
         "in1": scattered((5, 4)) / np.float32(64),
@@ -84,7 +95,7 @@ def test_vectors_in_the_file_read_back_and_convict() -> None:
     file = stored()
     program = bytes.fromhex(file["program"][2:])
     assert encode_program(decode_program(program)) == program
-    for vector in file["proofs"]:
+    for vector in (*file["proofs"], *file["bounded"]["proofs"]):
         assert check(decode_proof(bytes.fromhex(vector["proof"][2:]))), vector["name"]
 
 

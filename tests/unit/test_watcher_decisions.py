@@ -7,16 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from sworn.engine.protocol import RunLimits
+from sworn.engine.protocol import IdentifiedModel, ModelSource, RunLimits
 from sworn.errors import ArtifactTooLarge
 from sworn.types import (
     ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Assurance,
     CallbackKind,
     FailureCode,
+    Model,
     ModelId,
     Offer,
+    Profile,
     Request,
     RequestId,
     RequestState,
@@ -121,9 +124,20 @@ def test_decision_for_result_of_another_looks_again_at_measured_times(now: int, 
 
 
 MODEL = ServedModel(
-    model_id=REQUEST.model_id,
-    artifact=b"",
-    schema=Schema(inputs=(), outputs=()),
+    identified=IdentifiedModel(
+        source=ModelSource(artifact=b""),
+        model=Model(
+            version=1,
+            profile=Profile.EXACT,
+            artifact_hash=ZERO_HASH,
+            program_root=ZERO_HASH,
+            weights_root=ZERO_HASH,
+            io_hash=ZERO_HASH,
+            limits_hash=ZERO_HASH,
+        ),
+        model_id=REQUEST.model_id,
+        schema=Schema(inputs=(), outputs=()),
+    ),
     price_wei=10**18,
     max_value_at_risk_wei=100,
     max_window_s=WINDOW_S,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_mock_engine
@@ -103,6 +104,22 @@ def test_database_not_migrated_is_refused_with_advice(tmp_path: Path) -> None:
     assert migration.current(database) is None
     with pytest.raises(StoreError, match="migrate"):
         migration.require_current(database)
+    database.close()
+
+
+def test_database_of_an_older_version_is_brought_up_with_its_jobs(tmp_path: Path) -> None:
+    """What was stored before a migration is there after it."""
+    database = open_database(f"sqlite:///{tmp_path}/old.db")
+    migration.upgrade(database)
+    store = JobStore(database=database)
+    store.advance(STREAM, history=[_block(1)], seen=[_job(1)])
+    with database.transaction() as connection:
+        configuration = migration._configuration()
+        configuration.attributes["connection"] = connection
+        command.downgrade(configuration, "0001")
+    assert migration.current(database) == "0001" and migration.differences(database) != []
+    migration.upgrade(database)
+    assert migration.differences(database) == [] and store.job(_job(1).request_id) == _job(1)
     database.close()
 
 
@@ -282,3 +299,19 @@ def test_transaction_stores_of_both_kinds_agree(moves: list[tuple[int, Transacti
     assert sql.next_nonce(OPERATOR) == memory.next_nonce(OPERATOR)
     assert sql.confirmed_from(OPERATOR, 3) == memory.confirmed_from(OPERATOR, 3)
     database.close()
+
+
+def test_second_output_of_one_input_is_not_sworn_where_bits_are_promised(store: JobStore) -> None:
+    """Two requests about the same input have one answer in profile exact: another one would convict the operator."""
+    other_input = replace(_job(4), request=replace(_job(4).request, input_root=b"\x0a" * 32))
+    store.advance(STREAM, history=[_block(1)], seen=[_job(1), _job(2), _job(3), other_input])
+    store.swear(_oath(1), one_answer_per_input=True)
+    store.swear(_oath(1), one_answer_per_input=True)
+    store.swear(_oath(2, b"\x17" * 32), one_answer_per_input=True)
+    lie = replace(_oath(3, b"\x27" * 32), output_root=b"\x09" * 32, output=b"\x02")
+    with pytest.raises(DigestConflict, match="same model and input"):
+        store.swear(lie, one_answer_per_input=True)
+    assert store.oath(lie.request_id, OPERATOR) is None
+    store.swear(replace(lie, request_id=other_input.request_id), one_answer_per_input=True)
+    store.swear(lie)
+    assert store.oath(lie.request_id, OPERATOR) == lie

@@ -15,9 +15,10 @@ from sworn.chain.signer import Signer
 from sworn.cli import compose
 from sworn.cli.output import Output
 from sworn.cli.places import HOME
-from sworn.engine.onnx_engine import OnnxEngine
+from sworn.engine.protocol import Engine
+from sworn.engine.serving import ServingEngine
 from sworn.errors import ConfigurationError
-from sworn.model import identify, read_artifact
+from sworn.model import read_artifact
 from sworn.storage import CachedArtifactStore, HttpFetcher
 from sworn.types import Address, Deployment
 from sworn.watcher.assembly import Surroundings, assemble
@@ -31,6 +32,7 @@ from sworn.watcher.settings import WatcherSettings, load_settings
 from sworn.watcher.startup import check_startup
 from sworn.watcher.store.database import open_database
 from sworn.watcher.store.migration import upgrade
+from sworn.watcher.traces import FileTraceStore
 
 _RPC_TIMEOUT_S = 30.0
 
@@ -59,10 +61,9 @@ def watcher(values: WatcherSettings, output: Output, *, log: TextIO | None = Non
         database = open_database(values.database_url.get_secret_value())
         closing.callback(database.close)
         upgrade(database)
-        engine = OnnxEngine(workers=values.engine.workers, threads=values.engine.threads)
-        closing.callback(engine.close)
-        with output.busy("reading the models"):
-            models = served_models(values, chain, contracts)
+        engine = closing.enter_context(engine_of(values))
+        with output.busy("compiling the models"):
+            models = served_models(values, chain, contracts, engine)
         around = Surroundings(
             gateway=chain,
             deployment=contracts,
@@ -74,6 +75,8 @@ def watcher(values: WatcherSettings, output: Output, *, log: TextIO | None = Non
             engine=engine,
             database=database,
             fetch=fetch_from(HttpFetcher()),
+            traces=_traces(values) if any(model.traced for model in models) else None,
+            keep_traces_s=values.traces.keep_s,
             log=make_logger(log or sys.stderr, form=values.log.format, level=values.log.level),
             fees=FeePolicy(max_fee_cap_wei=values.chain.max_fee_cap_wei, bump_after_s=values.chain.bump_after_s),
             confirmations=values.chain.confirmations,
@@ -95,6 +98,9 @@ def _checked(around: Surroundings) -> Watcher:
         sender=around.transaction_signer.address,
         models=around.models,
     )
+    for model in around.models:
+        name = model.profile.name.lower()
+        around.log.info("model_served", model_id=model.model_id, profile=name, promise=model.profile.promise)
     for warning in warnings:
         around.log.warning("startup_warning", reason=warning)
     return built
@@ -125,14 +131,31 @@ def operator_of(values: WatcherSettings, keys: Keys) -> Address:
     return values.operator_address or keys.transaction.address
 
 
-def served_models(values: WatcherSettings, chain: Gateway, contracts: Deployment) -> tuple[ServedModel, ...]:
-    """The configured models with their artifacts, ids recomputed. Raises `ModelError`, `ConfigurationError`."""
+def engine_of(values: WatcherSettings) -> ServingEngine:
+    """The configured engine; nothing runs yet."""
+    return ServingEngine(workers=values.engine.workers, threads=values.engine.threads)
+
+
+def served_models(
+    values: WatcherSettings, chain: Gateway, contracts: Deployment, engine: Engine
+) -> tuple[ServedModel, ...]:
+    """The configured models with their artifacts, compiled by the engine, ids recomputed.
+
+    Raises `ModelError`, `ConfigurationError`, `ArtifactError`, `EngineError`.
+    """
     cache = values.artifacts or (HOME / "artifacts")
     loaded = load_models(
         values.models,
         contracts=Contracts(gateway=chain, deployment=contracts),
         artifacts=CachedArtifactStore(cache.expanduser()),
-        identify=identify,
+        identify=engine.identify,
         read=read_artifact,
+        max_trace_bytes=values.traces.max_bytes,
     )
     return tuple(loaded.values())
+
+
+def _traces(values: WatcherSettings) -> FileTraceStore:
+    return FileTraceStore(
+        values.trace_folder or HOME.expanduser() / "traces", max_total_bytes=values.traces.max_total_bytes
+    )

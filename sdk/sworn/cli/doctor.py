@@ -7,7 +7,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated, Final
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
 import typer
@@ -19,6 +21,9 @@ from sworn.cli.exit_codes import ExitCode
 from sworn.cli.session import Session
 from sworn.cli.versions import NODE_PACKAGES, PACKAGES, TESTER_PACKAGES, installed
 from sworn.errors import SwornError
+
+if TYPE_CHECKING:
+    from sworn.engine.protocol import Engine, ModelSource
 
 _MIN_PYTHON: Final = (3, 11)
 _MODEL: Final = "diabetes_progression"
@@ -96,21 +101,31 @@ def _tools() -> list[Finding]:
 
 
 def _engine() -> list[Finding]:
-    """Runs a bundled model on a row whose answer is known."""
-    from sworn.engine.onnx_engine import OnnxEngine
-    from sworn.engine.protocol import RunLimits
-    from sworn.testing.models import example_rows, load_model
+    """Runs a bundled model on a row whose answer is known, in every profile."""
+    from sworn.engine.protocol import ModelSource
+    from sworn.engine.serving import ServingEngine
+    from sworn.testing.models import load_model
+    from sworn.types import Profile
 
-    row = example_rows(_MODEL)[0]
-    engine = OnnxEngine()
+    with ServingEngine() as engine:
+        return [
+            _engine_run(engine, ModelSource(artifact=load_model(_MODEL), profile=profile))
+            for profile in (Profile.EXACT, Profile.BOUNDED, Profile.SIGNED)
+        ]
+
+
+def _engine_run(engine: Engine, source: ModelSource) -> Finding:
+    from sworn.engine.protocol import RunLimits
+    from sworn.testing.models import example_rows
+
+    row, name = example_rows(_MODEL)[0], source.profile.name.lower()
     begun = time.monotonic()
-    try:
-        outputs = engine.run(load_model(_MODEL), row.inputs, limits=RunLimits())
-    finally:
-        engine.close()
+    model = engine.identify(source, limits=RunLimits())
+    with TemporaryDirectory(prefix="sworn-") as folder:
+        outputs = engine.run(model, row.inputs, limits=RunLimits(), trace_file=Path(folder) / "trace").outputs
     took_s = time.monotonic() - begun
-    (name, expected), *_ = row.outputs.items()
-    if not np.allclose(outputs[name], expected, atol=1e-3):
-        detail = f"{_MODEL} gives {outputs[name].ravel()[0]}, expected {expected.ravel()[0]}"
-        return [bad("engine", detail, "Reinstall onnxruntime.")]
-    return [good("engine", f"ran {_MODEL} in {took_s:.2f} s, with the expected result")]
+    (output, expected), *_ = row.outputs.items()
+    if not np.allclose(outputs[output], expected, atol=1e-3):
+        detail = f"{_MODEL} gives {outputs[output].ravel()[0]}, expected {expected.ravel()[0]}"
+        return bad(f"engine, {name}", detail, "Reinstall numpy and onnxruntime.")
+    return good(f"engine, {name}", f"ran {_MODEL} in {took_s:.2f} s, with the expected result")

@@ -14,6 +14,7 @@ from sworn.errors import SwornError
 from sworn.types import Address, Profile
 
 if TYPE_CHECKING:
+    from sworn.engine.protocol import Engine
     from sworn.watcher.contracts import Contracts
     from sworn.watcher.policy import ServedModel
     from sworn.watcher.settings import ModelSettings, WatcherSettings
@@ -106,25 +107,28 @@ def _result_signer(session: Session, contracts: Contracts, operator: Address) ->
 
 
 def _models(session: Session) -> list[Finding]:
+    from sworn.cli.compose_watcher import engine_of
+
     # One at a time, so that one bad file does not hide the others.
-    return [finding for entry in session.required_settings.models for finding in _model(session, entry)]
+    with engine_of(session.required_settings) as engine:
+        return [finding for entry in session.required_settings.models for finding in _model(session, entry, engine)]
 
 
-def _model(session: Session, entry: ModelSettings) -> list[Finding]:
+def _model(session: Session, entry: ModelSettings, engine: Engine) -> list[Finding]:
     from sworn.cli.compose_watcher import operator_of, served_models
 
     values = session.required_settings
     check = f"model {Path(entry.artifact).name if entry.artifact else short(entry.model_id or '')}"
     try:
         only = values.model_copy(update={"models": (entry,)})
-        (model,) = served_models(only, session.gateway, session.deployment)
+        (model,) = served_models(only, session.gateway, session.deployment, engine)
     except SwornError as error:
         return [failure(check, error)]
     return [_standing(_watched(session), operator_of(values, session.watcher_keys), model, check=check)]
 
 
 def _standing(contracts: Contracts, operator: Address, model: ServedModel, *, check: str) -> Finding:
-    identity = short(model.model_id)
+    identity = f"{short(model.model_id)} in profile {model.profile.name.lower()}"
     if contracts.profile_of(model.model_id) is Profile.NONE:
         return bad(check, f"{identity} is not registered on this chain", "Run `sworn model register FILE`.")
     offer = contracts.offer_of(operator, model.model_id)

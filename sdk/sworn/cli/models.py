@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
@@ -15,10 +14,13 @@ from sworn.cli import checking
 from sworn.cli.command import SIGNING, command
 from sworn.cli.output import facts
 from sworn.cli.session import Session
-from sworn.cli.values import ModelArgument
+from sworn.cli.values import DEFAULT, ModelArgument, ProfileOption, Profiles, ShapeOption, parse_shapes
 from sworn.codec.tensors import describe
 from sworn.errors import ConfigurationError
-from sworn.types import Schema, TensorSpec
+from sworn.types import Profile, Schema, TensorSpec
+
+if TYPE_CHECKING:
+    from sworn.engine.protocol import IdentifiedModel
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An .onnx file.")]
 UriOption = Annotated[
@@ -37,46 +39,72 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-def _id(session: Session, file: FileArgument) -> None:
+def _id(session: Session, file: FileArgument, profile: ProfileOption = DEFAULT, shape: ShapeOption = None) -> None:
     """Computes the id of a model from its .onnx file; nothing is asked of any chain."""
-    from sworn.model import model_id
-
-    identity = model_id(file)
+    identity = _identified(session, file, profile, shape).model_id
     session.output.result({"model_id": identity}, "0x" + identity.hex())
 
 
-def _inspect(session: Session, file: FileArgument) -> None:
-    """Shows what a model takes and gives, and everything that its id is computed from."""
-    from sworn.model import identify, model_id, read_artifact
-
-    artifact = read_artifact(file)
-    model, schema = identify(artifact)
+def _inspect(session: Session, file: FileArgument, profile: ProfileOption = DEFAULT, shape: ShapeOption = None) -> None:
+    """Shows what a model takes and gives, what its results promise, and everything that its id is computed from."""
+    identified = _identified(session, file, profile, shape)
+    model, schema = identified.model, identified.schema
+    roots = {"program_root": model.program_root, "weights_root": model.weights_root, "limits_hash": model.limits_hash}
     identity: dict[str, Any] = {
-        "model_id": model_id(artifact),
+        "model_id": identified.model_id,
         "profile": model.profile,
-        "artifact_hash": hashlib.sha256(artifact).digest(),
-        "artifact_bytes": len(artifact),
+        "promise": model.profile.promise,
+        "artifact_hash": model.artifact_hash,
+        "artifact_bytes": len(identified.source.artifact),
         "io_hash": model.io_hash,
+        **(roots if any(map(any, roots.values())) else {}),
         "version": model.version,
     }
     document = identity | {"inputs": _tensors(schema.inputs), "outputs": _tensors(schema.outputs)}
     session.output.result(document, Group(facts(identity), _table(schema)))
 
 
-def _register(session: Session, file: FileArgument, uri: UriOption = None) -> None:
+def _identified(session: Session, file: Path, profile: Profiles, shape: list[str] | None) -> IdentifiedModel:
+    from sworn.engine.identification import identify, profile_of
+    from sworn.engine.protocol import ModelSource
+    from sworn.model import read_artifact
+
+    shapes = parse_shapes(shape) or {}
+    source = ModelSource(artifact=read_artifact(file), profile=profile_of(profile.value), input_shapes=shapes)
+    with session.output.busy("compiling the model"):
+        return identify(source)
+
+
+def _register(
+    session: Session,
+    file: FileArgument,
+    uri: UriOption = None,
+    profile: ProfileOption = DEFAULT,
+    shape: ShapeOption = None,
+) -> None:
     """Registers a model under its content address and publishes mirrors of its file; does nothing twice."""
     session.connect(signing=True)
     with session.output.busy("registering the model"):
-        identity = session.client.register_model(file, uris=tuple(uri or ()))
-    session.output.result({"model_id": identity, "published": list(uri or ())})
+        identity = session.client.register_model(
+            file, uris=tuple(uri or ()), profile=profile.value, input_shapes=parse_shapes(shape)
+        )
+    promise = Profile[profile.name].promise
+    document = {"model_id": identity, "profile": profile, "promise": promise, "published": list(uri or ())}
+    session.output.result(document)
 
 
-def _publish(session: Session, model: ModelArgument, uri: UriOption = None) -> None:
+def _publish(
+    session: Session,
+    model: ModelArgument,
+    uri: UriOption = None,
+    profile: ProfileOption = DEFAULT,
+    shape: ShapeOption = None,
+) -> None:
     """Publishes mirrors of a registered model's file; anyone may."""
     if not uri:
         raise ConfigurationError("nothing to publish: give --uri URI")
     session.connect(signing=True)
-    record = session.client.model(model)
+    record = session.client.model(model, profile=profile.value, input_shapes=parse_shapes(shape))
     with session.output.busy("publishing"):
         for mirror in uri:
             if mirror not in record.uris:

@@ -13,7 +13,7 @@ from sworn.cli.command import SIGNING, command
 from sworn.cli.output import ether, facts, moment, short
 from sworn.cli.receipts import receipt_facts
 from sworn.cli.session import Session
-from sworn.cli.values import ModelArgument, amount, parse_amount
+from sworn.cli.values import DEFAULT, ModelArgument, ProfileOption, ShapeOption, amount, parse_amount, parse_shapes
 from sworn.errors import ConfigurationError
 from sworn.types import ModelId
 
@@ -71,9 +71,12 @@ def _serve(
     max_value_at_risk: Annotated[int, amount("Largest value at risk.", "--max-value-at-risk")] = 0,
     max_window: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="Longest challenge window.")] = _DAY_S,
     max_callback_gas: Annotated[int, typer.Option(min=0, help="Most gas for a callback.")] = 500_000,
+    profile: ProfileOption = DEFAULT,
+    shape: ShapeOption = None,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraws the offer instead.")] = False,
 ) -> None:
     """Posts, replaces or withdraws the terms on which the operator serves a model."""
+    meant: dict[str, Any] = {"profile": profile.value, "input_shapes": parse_shapes(shape)}
     session.connect(signing=True)
     with session.output.busy("posting the offer"):
         receipt = session.client.operator.set_offer(
@@ -83,8 +86,9 @@ def _serve(
             max_window_s=max_window,
             max_callback_gas=max_callback_gas,
             active=not stop,
+            **meant,
         )
-    offer = session.client.operator.offer(model)
+    offer = session.client.operator.offer(model, **meant)
     session.output.result(_offer(offer) | receipt_facts(receipt))
 
 

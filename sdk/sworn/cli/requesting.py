@@ -16,8 +16,17 @@ from sworn.cli.command import CHAIN, SIGNING, command
 from sworn.cli.output import array, facts
 from sworn.cli.receipts import receipt_facts
 from sworn.cli.session import Session
-from sworn.cli.values import ModelArgument, RequestArgument, amount, parse_tensors
-from sworn.errors import ArtifactError, ConfigurationError
+from sworn.cli.values import (
+    DEFAULT,
+    ModelArgument,
+    ProfileOption,
+    RequestArgument,
+    ShapeOption,
+    amount,
+    parse_shapes,
+    parse_tensors,
+)
+from sworn.errors import ArtifactError, ConfigurationError, ModelError
 
 if TYPE_CHECKING:
     from sworn.client import InferenceResult, RequestHandle, RequestReport
@@ -79,6 +88,8 @@ def _request(
     callback_gas: Annotated[int, typer.Option(min=0, help="Gas for a callback to the account; 0 = none.")] = 0,
     assurance: Annotated[Assurances, typer.Option(help="When the callback comes.")] = Assurances.FINAL,
     refund_to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Who gets refunds; by default you.")] = None,
+    profile: ProfileOption = DEFAULT,
+    shape: ShapeOption = None,
     wait: WaitOption = 0.0,
     until: UntilOption = Until.FINAL,
     quote: Annotated[bool, typer.Option("--quote", help="Only says what it would cost.")] = False,
@@ -92,6 +103,8 @@ def _request(
         "deadline": deadline,
         "callback": callback_gas,
         "max_fee": max_fee,
+        "profile": profile.value,
+        "input_shapes": parse_shapes(shape),
     }
     if quote:
         session.connect()
@@ -128,17 +141,22 @@ def _result(
     model: Annotated[
         str | None, typer.Option(metavar="FILE", help="The .onnx file, for the names of the outputs.")
     ] = None,
+    shape: ShapeOption = None,
     save: SaveOption = None,
 ) -> None:
     """Shows the result of a request; its digest, root and signature are recomputed here."""
     session.connect()
     handle = session.client.handle(request_id)
-    named = model is not None
+    asked = handle.request.model_id
     try:
-        session.client.schema(model if model is not None else handle.request.model_id)
-    except ArtifactError:
-        # Without the artifact the outputs have no names: they are shown by position.
-        if named:
+        if model is None:
+            session.client.schema(asked, input_shapes=parse_shapes(shape))
+        else:
+            profile = session.client.model(asked).model.profile
+            session.client.schema(model, profile=profile, input_shapes=parse_shapes(shape))
+    except (ArtifactError, ModelError):
+        # Without the artifact, or the shapes that it leaves open, outputs have no names: they are shown by position.
+        if model is not None:
             raise
     _tell_result(session, handle, wait=wait, until=until, save=save, before={})
 
@@ -241,6 +259,8 @@ def _result_facts(result: InferenceResult) -> dict[str, Any]:
         "outputs": {name: _tensor(value) for name, value in result.outputs.items()},
         "result_id": result.result_id,
         "model_id": result.model_id,
+        "profile": result.profile,
+        "promise": result.profile.promise,
         "operator": result.operator,
         "signer": result.signer,
         "signature": result.signature,
@@ -272,6 +292,8 @@ def _report(report: RequestReport) -> dict[str, Any]:
         "cause": report.cause,
         "reason": report.reason,
         "next_step": report.next_step,
+        "profile": report.profile,
+        "promise": None if report.profile is None else report.profile.promise,
         "fee_wei": None if request is None else request.fee_wei,
         "operator": None if request is None else request.operator,
         "deadline": report.deadline,

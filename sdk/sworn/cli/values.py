@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import typer
 
 from sworn.errors import CodecError
+from sworn.types import DEFAULT_PROFILE
 
 _UNITS: Final[Mapping[str, int]] = MappingProxyType({"wei": 1, "gwei": 10**9, "eth": 10**18, "ether": 10**18})
 _AMOUNT: Final = re.compile(r"([0-9][0-9_]{0,80}(?:\.[0-9]{1,40})?)\s*([a-z]*)")
@@ -120,6 +122,37 @@ def _json(text: str, *, what: str) -> Any:
 
 def _refused_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number that can be committed")
+
+
+class Profiles(Enum):
+    """What a model's results promise."""
+
+    EXACT = "exact"
+    BOUNDED = "bounded"
+    SIGNED = "signed"
+
+
+#: Where no profile is named.
+DEFAULT: Final = Profiles(DEFAULT_PROFILE.name.lower())
+ProfileOption = Annotated[
+    Profiles, typer.Option("--profile", help="What the model's results promise; part of its id. For files, not ids.")
+]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=1,3,32", help="Shape of an input that the file leaves open; repeat."),
+]
+
+
+def parse_shapes(items: Sequence[str] | None) -> dict[str, tuple[int, ...]] | None:
+    """Shapes by name from ``name=1,3,32``; None for none. Raises `CodecError` that says how to write it."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for item in items or ():
+        name, mark, sizes = item.partition("=")
+        parts = [part.strip() for part in sizes.split(",") if part.strip()]
+        if not mark or not name or not all(part.isdecimal() for part in parts):
+            raise CodecError(f"--shape {item!r}: write name=1,3,32")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes or None
 
 
 #: A model by id, or by the path of its .onnx file.

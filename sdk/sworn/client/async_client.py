@@ -19,7 +19,7 @@ from sworn.client.async_operators import AsyncOperators
 from sworn.client.async_reports import AsyncReports
 from sworn.client.async_requests import AsyncRequestHandle, AsyncRequests
 from sworn.client.async_signing import AsyncSigning
-from sworn.client.identities import AccountLike, RequestLike, address_of, request_id_of, signer_of
+from sworn.client.identities import AccountLike, ProfileLike, RequestLike, address_of, request_id_of, signer_of
 from sworn.client.records import (
     Cursor,
     Event,
@@ -32,7 +32,7 @@ from sworn.client.records import (
 )
 from sworn.client.terms import AssuranceLike, OperatorLike, RequestOptions, assurance_of
 from sworn.storage.protocol import ArtifactStore
-from sworn.types import Address, Deployment, ModelId, Schema, Tensors
+from sworn.types import DEFAULT_PROFILE, Address, Deployment, InputShapes, ModelId, Schema, Tensors
 
 DeploymentLike = Deployment | str | Path | None
 
@@ -120,23 +120,54 @@ class AsyncClient:
         """The account. Raises `ConfigurationError` when the client is read-only."""
         return self._signing.address
 
-    async def register_model(self, model: ModelLike, *, uris: Sequence[str] = ()) -> ModelId:
-        """Registers the model of an .onnx file (path or bytes) unless it is, and publishes mirrors of the file."""
-        return await self._market.register(model, uris=uris)
+    async def register_model(
+        self,
+        model: ModelLike,
+        *,
+        uris: Sequence[str] = (),
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
+    ) -> ModelId:
+        """Registers the model of an .onnx file (path or bytes) unless it is, and publishes mirrors of the file.
 
-    async def model(self, model: ModelLike) -> ModelRecord:
+        Wherever a model is named by its file, ``profile`` ("exact", "bounded" or "signed") says what its results
+        promise, and ``input_shapes`` the shapes of inputs whose dimensions the file leaves open; both are part of its
+        id. Raises `ProfileUnavailable` for a file that cannot have the profile, and other `ModelError`.
+        """
+        return await self._market.register(model, uris=uris, profile=profile, input_shapes=input_shapes)
+
+    async def model(
+        self, model: ModelLike, *, profile: ProfileLike = DEFAULT_PROFILE, input_shapes: InputShapes | None = None
+    ) -> ModelRecord:
         """A registered model and its mirrors. Raises the contract's `ModelUnknown`."""
-        return await self._market.record(model)
+        resolved = await self._market.resolve(model, profile=profile, input_shapes=input_shapes)
+        return await self._market.record(resolved.model_id)
 
-    async def schema(self, model: ModelLike) -> Schema:
-        """Names, dtypes and shapes of a model's inputs and outputs; fetches the artifact for a bare id."""
-        return await self._market.schema(model)
+    async def schema(
+        self, model: ModelLike, *, profile: ProfileLike = DEFAULT_PROFILE, input_shapes: InputShapes | None = None
+    ) -> Schema:
+        """Names, dtypes and shapes of a model's inputs and outputs; fetches and checks the artifact for a bare id."""
+        resolved = await self._market.resolve(model, profile=profile, input_shapes=input_shapes)
+        return await self._market.schema(resolved, input_shapes=input_shapes)
 
     async def offers(
-        self, model: ModelLike, *, value_at_risk: int = 0, window: int | None = None, callback: int = False
+        self,
+        model: ModelLike,
+        *,
+        value_at_risk: int = 0,
+        window: int | None = None,
+        callback: int = False,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
     ) -> tuple[OperatorOffer, ...]:
         """Every operator that has offered the model, the best on these terms first."""
-        options = RequestOptions(value_at_risk_wei=value_at_risk, window_s=window, callback=callback)
+        options = RequestOptions(
+            profile=profile,
+            input_shapes=input_shapes,
+            value_at_risk_wei=value_at_risk,
+            window_s=window,
+            callback=callback,
+        )
         return await self._requests.offers(model, options)
 
     async def estimate_fee(
@@ -150,9 +181,13 @@ class AsyncClient:
         max_fee: int | None = None,
         operator: OperatorLike = None,
         input_bytes: int = 0,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
     ) -> Quote:
         """What a request would cost. Raises `QuoteError` with every operator's reasons when nobody serves it."""
         options = RequestOptions(
+            profile=profile,
+            input_shapes=input_shapes,
             value_at_risk_wei=value_at_risk,
             window_s=window,
             deadline=deadline,
@@ -178,6 +213,8 @@ class AsyncClient:
         value_at_risk: int = 0,
         salt: bytes | None = None,
         input_uri: str | None = None,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
     ) -> AsyncRequestHandle:
         """Asks for the output of a model on ``inputs`` (arrays by name) and waits until the request is on chain.
 
@@ -185,11 +222,15 @@ class AsyncClient:
         address, None for the cheapest that serves the terms, or "any" to let every operator answer. The fee is the
         operator's price, at most ``max_fee``; ``fee`` pays exactly that and, with a named operator, compares nothing.
         ``callback`` is the gas for a callback to the account. ``input_uri`` sends a reference instead of the input.
+        ``profile`` and ``input_shapes`` are those of a model named by its file, as in `register_model`; shapes that the
+        file leaves open are by default those of ``inputs``.
 
         Raises `QuoteError`, `CodecError` for inputs that do not fit the model, `ModelError`, `ArtifactError`,
         `ContractRevert`, `TransactionRejected`, `TransientChainError`.
         """
         options = RequestOptions(
+            profile=profile,
+            input_shapes=input_shapes,
             assurance=assurance_of(assurance),
             window_s=window,
             deadline=deadline,

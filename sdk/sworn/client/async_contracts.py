@@ -54,9 +54,9 @@ class AsyncContracts:
         """Rewards and compensations in wei that an account can withdraw from the dispute game."""
         return int(await self.view("dispute_game", "rewardOf", account))
 
-    async def is_registered(self, model_id: ModelId) -> bool:
-        """Whether a model is registered."""
-        return int(await self.view("model_registry", "profileOf", model_id)) != Profile.NONE
+    async def profile(self, model_id: ModelId) -> Profile:
+        """The profile of a registered model; `Profile.NONE` when it is not registered."""
+        return Profile(await self.view("model_registry", "profileOf", model_id))
 
     async def offer(self, operator: Address, model_id: ModelId) -> Offer:
         """An operator's terms for a model."""

@@ -6,10 +6,10 @@ from sworn.chain.gateway import Receipt
 from sworn.client.async_contracts import AsyncContracts
 from sworn.client.async_market import AsyncMarket
 from sworn.client.async_signing import AsyncSigning
-from sworn.client.identities import address_of
+from sworn.client.identities import ProfileLike, address_of
 from sworn.client.records import ModelLike, OperatorAccount
 from sworn.codec.structs import offer_to_abi
-from sworn.types import Address, Offer
+from sworn.types import DEFAULT_PROFILE, Address, InputShapes, Offer
 
 _ALL = 2**256 - 1
 
@@ -51,6 +51,8 @@ class AsyncOperators:
         max_window_s: int,
         max_callback_gas: int,
         active: bool = True,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
     ) -> Receipt:
         """Posts or replaces the terms on which the operator serves a model; ``active`` False withdraws them."""
         offer = Offer(
@@ -60,12 +62,19 @@ class AsyncOperators:
             max_window_s=max_window_s,
             max_callback_gas=max_callback_gas,
         )
-        resolved = await self._market.resolve(model)
+        resolved = await self._market.resolve(model, profile=profile, input_shapes=input_shapes)
         return await self._send("setOffer", resolved.model_id, offer_to_abi(offer))
 
-    async def offer(self, model: ModelLike, *, operator: str | None = None) -> Offer:
+    async def offer(
+        self,
+        model: ModelLike,
+        *,
+        operator: str | None = None,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
+    ) -> Offer:
         """The terms on which an operator serves a model."""
-        resolved = await self._market.resolve(model)
+        resolved = await self._market.resolve(model, profile=profile, input_shapes=input_shapes)
         return await self._contracts.offer(self._or_own(operator), resolved.model_id)
 
     async def unbond(self, amount_wei: int | None = None) -> Receipt:

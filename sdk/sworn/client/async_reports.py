@@ -57,7 +57,7 @@ class AsyncReports:
             state=state,
             now=now,
             requested_at=made.timestamp,
-            model_registered=not waiting or await self._contracts.is_registered(request.model_id),
+            profile=await self._market.profile(request.model_id),
             offers=await self._offers(requested) if waiting else (),
             failure_reports=await self._failure_reports(requested) if waiting else (),
             callback_error=await self._callback_error(requested, state),

@@ -15,7 +15,7 @@ from sworn.client.async_reports import AsyncReports
 from sworn.client.async_signing import AsyncSigning
 from sworn.client.diagnosis import failure_code_of
 from sworn.client.identities import address_of, operator_of
-from sworn.client.records import InferenceResult, ModelLike, OperatorOffer, Quote, RequestReport
+from sworn.client.records import InferenceResult, ModelLike, OperatorOffer, Quote, RequestReport, ResolvedModel
 from sworn.client.terms import (
     RequestOptions,
     Terms,
@@ -127,19 +127,21 @@ class AsyncRequests:
 
     async def offers(self, model: ModelLike, options: RequestOptions) -> tuple[OperatorOffer, ...]:
         """Every offer, assessed on these terms."""
-        resolved = await self._market.resolve(model)
+        resolved = await self._resolved(model, options)
         return await self._market.offers(await self._terms(resolved.model_id, options))
 
     async def quote(self, model: ModelLike, options: RequestOptions, *, input_bytes: int = 0) -> Quote:
         """What a request on these terms costs. Raises `QuoteError`."""
-        resolved = await self._market.resolve(model)
+        resolved = await self._resolved(model, options)
         terms = await self._terms(resolved.model_id, options)
         return await self._market.quote(terms, operator=operator_of(options.operator), input_bytes=input_bytes)
 
     async def make(self, model: ModelLike, inputs: Tensors, options: RequestOptions) -> AsyncRequestHandle:
         """Sends a request and waits for its inclusion."""
-        resolved = await self._market.resolve(model)
-        schema = resolved.schema or await self._market.schema(resolved.model_id)
+        resolved = await self._market.resolve(
+            model, profile=options.profile, input_shapes=options.input_shapes, inputs=inputs
+        )
+        schema = await self._market.schema(resolved, input_shapes=options.input_shapes, inputs=inputs)
         payload = encode_tensors(inputs, schema.inputs)
         operator, fee_wei = await self._terms_of_payment(resolved.model_id, options, input_bytes=len(payload))
         own = self._signing.address
@@ -216,6 +218,9 @@ class AsyncRequests:
         answer = answer_to_abi(nothing if proposal is None else proposal.answer)
         return await self._signing.send("oracle", "retryCallback", request_to_abi(requested.request), answer)
 
+    async def _resolved(self, model: ModelLike, options: RequestOptions) -> ResolvedModel:
+        return await self._market.resolve(model, profile=options.profile, input_shapes=options.input_shapes)
+
     def _handle(self, requested: Requested) -> AsyncRequestHandle:
         return AsyncRequestHandle(requested=requested, desk=self)
 
@@ -259,6 +264,7 @@ class AsyncRequests:
             requested,
             proposal,
             status=state.status,
+            profile=await self._market.profile(requested.request.model_id),
             schema=self._market.known_schema(requested.request.model_id),
             final_transaction=await self._final_transaction(requested) if state.status is Status.FINALIZED else None,
         )

@@ -55,9 +55,9 @@ class Contracts:
         """Rewards and compensations in wei that an account can withdraw from the dispute game."""
         return int(self.view("dispute_game", "rewardOf", account))
 
-    def is_registered(self, model_id: ModelId) -> bool:
-        """Whether a model is registered."""
-        return int(self.view("model_registry", "profileOf", model_id)) != Profile.NONE
+    def profile(self, model_id: ModelId) -> Profile:
+        """The profile of a registered model; `Profile.NONE` when it is not registered."""
+        return Profile(self.view("model_registry", "profileOf", model_id))
 
     def offer(self, operator: Address, model_id: ModelId) -> Offer:
         """An operator's terms for a model."""

@@ -11,6 +11,7 @@ from sworn.types import (
     Address,
     CallbackKind,
     FailureCode,
+    Profile,
     Request,
     RequestId,
     RequestState,
@@ -29,7 +30,8 @@ class RequestFacts:
     now: int
     #: When the request was made.
     requested_at: int
-    model_registered: bool = True
+    #: The model's; NONE when it is not registered.
+    profile: Profile = Profile.EXACT
     #: Assessed against the request; the named operator's only, when one is named.
     offers: tuple[OperatorOffer, ...] = ()
     failure_reports: tuple[tuple[Address, FailureCode], ...] = ()
@@ -56,6 +58,7 @@ def report_of(facts: RequestFacts) -> RequestReport:
         reason=finding.reason,
         next_step=finding.next_step,
         request=request,
+        profile=facts.profile,
         now=facts.now,
         deadline=request.deadline + state.extension_s,
         window_closes_at=state.proposed_at + request.window_s if state.status is Status.PROPOSED else None,
@@ -131,7 +134,7 @@ def _waiting(facts: RequestFacts) -> _Finding:
         reason = f"Nobody answered; the deadline passed {late} s ago."
         return _Finding(cause=Cause.EXPIRABLE, reason=reason, next_step="Call expire: it refunds the fee.")
     wait = f"Wait until the deadline in {deadline - facts.now} s, then call expire for a refund"
-    if not facts.model_registered:
+    if facts.profile is Profile.NONE:
         reason = "The model is not registered, so no result can be proposed."
         return _Finding(cause=Cause.MODEL_UNREGISTERED, reason=reason, next_step=f"Register the model, or: {wait}.")
     if not facts.offers:

@@ -5,19 +5,35 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
 
 from sworn.chain.signer import LocalSigner, Signer
-from sworn.client.records import ModelLike, ResolvedModel
+from sworn.client.records import KnownModel, ModelLike, ResolvedModel
 from sworn.client.terms import ANY, OperatorLike
-from sworn.codec.hashing import io_hash
 from sworn.codec.hashing import model_id as id_of
-from sworn.errors import ArtifactCorrupt, ConfigurationError
-from sworn.model import identify, read_artifact, schema_of
-from sworn.types import Address, Model, ModelId, RequestId, Schema
+from sworn.engine.identification import ProfileLike, identify
+from sworn.engine.protocol import ModelSource
+from sworn.errors import ArtifactCorrupt, ConfigurationError, ShapeMismatch
+from sworn.model import read_artifact, schema_of
+from sworn.types import Address, InputShapes, Model, ModelId, Profile, RequestId, Schema
+
+__all__ = [
+    "AccountLike",
+    "ProfileLike",
+    "RequestLike",
+    "address_of",
+    "from_source",
+    "named_model",
+    "operator_of",
+    "request_id_of",
+    "schema_from",
+    "shapes_in",
+    "signer_of",
+]
 
 _ID_BYTES = 32
 
@@ -70,35 +86,64 @@ def request_id_of(value: RequestLike) -> RequestId:
     return value.request_id
 
 
-def resolved_model(model: ModelLike) -> ResolvedModel:
-    """A model from its id (bytes or hex), from the path of an .onnx file, or from the bytes of one.
+def named_model(model: ModelLike) -> ResolvedModel | bytes:
+    """A model from its id (bytes or hex) or from what knows its id; or the bytes of the .onnx file that is named.
 
-    Raises `ModelError` when the file cannot be used, `ConfigurationError` when nothing is meant by it.
+    Raises `ModelError` when the file cannot be read, `ConfigurationError` when nothing is meant by it.
     """
     if isinstance(model, bytes):
-        return ResolvedModel(model_id=ModelId(model)) if len(model) == _ID_BYTES else from_artifact(model)
+        return ResolvedModel(model_id=ModelId(model)) if len(model) == _ID_BYTES else model
     if isinstance(model, str) and len(model) == 2 + 2 * _ID_BYTES and model.startswith("0x"):
         return ResolvedModel(model_id=ModelId(_unhexed(model)))
     if isinstance(model, str | os.PathLike):
-        return from_artifact(read_artifact(Path(model).expanduser()))
+        return read_artifact(Path(model).expanduser())
+    if isinstance(model, KnownModel):
+        return ResolvedModel(model_id=model.model_id, schema=model.schema, model=model.model)
     raise ConfigurationError(f"a model is an id, a path or the bytes of an .onnx file, not {type(model).__name__}")
 
 
-def from_artifact(artifact: bytes) -> ResolvedModel:
-    """Everything about a model from its artifact. Raises `ModelError`."""
-    model, schema = identify(artifact)
-    return ResolvedModel(model_id=id_of(model), schema=schema, model=model, artifact=artifact)
+def from_source(source: ModelSource) -> ResolvedModel:
+    """What a model is, computed from its file, which is left out. Raises `ModelError`, `ConfigurationError`."""
+    known = identify(source)
+    return ResolvedModel(model_id=known.model_id, schema=known.schema, model=known.model)
 
 
-def schema_from(artifact: bytes, *, expected: Model) -> Schema:
-    """The schema in an artifact that has been fetched for a registered model.
+def shapes_in(artifact: bytes, inputs: Any) -> InputShapes:
+    """Shapes of ``inputs`` (values by name) for those inputs of a model whose file leaves dimensions open.
 
-    Raises `ArtifactCorrupt` when the artifact is another one or its schema is not the registered one.
+    Raises `ModelError`, and `ShapeMismatch` for nested lists that are no array.
     """
-    schema = schema_of(artifact)
-    if hashlib.sha256(artifact).digest() != expected.artifact_hash or io_hash(schema) != expected.io_hash:
+    return {
+        spec.name: _shape(spec.name, inputs[spec.name])
+        for spec in schema_of(artifact).inputs
+        if None in spec.shape and spec.name in inputs
+    }
+
+
+def schema_from(artifact: bytes, *, expected: Model, input_shapes: InputShapes) -> Schema:
+    """The schema of a registered model, from its artifact, which may have come from anywhere.
+
+    Raises `ModelError`, and `ArtifactCorrupt` when the artifact is another one, or does not make the registered model
+    with these shapes.
+    """
+    if hashlib.sha256(artifact).digest() != expected.artifact_hash:
         raise ArtifactCorrupt("the artifact is not the registered model's")
-    return schema
+    shapes = {} if expected.profile is Profile.SIGNED else input_shapes
+    known = identify(ModelSource(artifact=artifact, profile=expected.profile, input_shapes=shapes))
+    if known.model_id != id_of(expected):
+        given = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "those of the file"
+        raise ArtifactCorrupt(
+            f"the artifact makes another model than the registered one in profile {expected.profile.name.lower()} with "
+            f"input shapes {given}: give the shapes with which it was registered, or do not trust its id"
+        )
+    return known.schema
+
+
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    try:
+        return np.shape(value)
+    except ValueError as error:
+        raise ShapeMismatch(f"input {name!r} is no array: its rows differ in length") from error
 
 
 def _word(value: bytes, *, what: str) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from sworn.chain.gateway import Receipt
 from sworn.client.contracts import Contracts
-from sworn.client.identities import address_of
+from sworn.client.identities import ProfileLike, address_of
 from sworn.client.market import Market
 from sworn.client.records import ModelLike, OperatorAccount
 from sworn.client.signing import Signing
 from sworn.codec.structs import offer_to_abi
-from sworn.types import Address, Offer
+from sworn.types import DEFAULT_PROFILE, Address, InputShapes, Offer
 
 _ALL = 2**256 - 1
 
@@ -52,6 +52,8 @@ class Operators:
         max_window_s: int,
         max_callback_gas: int,
         active: bool = True,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
     ) -> Receipt:
         """Posts or replaces the terms on which the operator serves a model; ``active`` False withdraws them."""
         offer = Offer(
@@ -61,12 +63,19 @@ class Operators:
             max_window_s=max_window_s,
             max_callback_gas=max_callback_gas,
         )
-        resolved = self._market.resolve(model)
+        resolved = self._market.resolve(model, profile=profile, input_shapes=input_shapes)
         return self._send("setOffer", resolved.model_id, offer_to_abi(offer))
 
-    def offer(self, model: ModelLike, *, operator: str | None = None) -> Offer:
+    def offer(
+        self,
+        model: ModelLike,
+        *,
+        operator: str | None = None,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
+    ) -> Offer:
         """The terms on which an operator serves a model."""
-        resolved = self._market.resolve(model)
+        resolved = self._market.resolve(model, profile=profile, input_shapes=input_shapes)
         return self._contracts.offer(self._or_own(operator), resolved.model_id)
 
     def unbond(self, amount_wei: int | None = None) -> Receipt:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from os import PathLike
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -17,6 +17,7 @@ from sworn.types import (
     Model,
     ModelId,
     Offer,
+    Profile,
     Request,
     RequestId,
     ResultId,
@@ -24,8 +25,29 @@ from sworn.types import (
     Status,
 )
 
-#: A `ModelId`, its hex form, the path of an .onnx file, or the bytes of one.
-ModelLike = ModelId | bytes | str | PathLike[str]
+
+@runtime_checkable
+class KnownModel(Protocol):
+    """Something that has computed what a model is, such as a `CompiledModel`."""
+
+    @property
+    def model_id(self) -> ModelId:
+        """The id."""
+        ...
+
+    @property
+    def model(self) -> Model:
+        """Its preimage."""
+        ...
+
+    @property
+    def schema(self) -> Schema:
+        """Names, dtypes and shapes of inputs and outputs."""
+        ...
+
+
+#: A `ModelId`, its hex form, the path of an .onnx file, the bytes of one, or a `CompiledModel`.
+ModelLike = ModelId | bytes | str | PathLike[str] | KnownModel
 
 
 class Cause(Enum):
@@ -128,6 +150,8 @@ class InferenceResult:
     request_id: RequestId
     result_id: ResultId
     model_id: ModelId
+    #: What the answer is worth: see `Profile.promise`.
+    profile: Profile
     operator: Address
     signer: Address
     #: 65 bytes over ``result_id``.
@@ -155,6 +179,8 @@ class RequestReport:
     #: One sentence: what to do.
     next_step: str
     request: Request | None = None
+    #: The model's, which says what an answer is worth; None when the request is unknown.
+    profile: Profile | None = None
     #: Chain time of the report, unix seconds.
     now: int = 0
     #: Last second for an answer, with the time spent on refuted results; None when the request is unknown.

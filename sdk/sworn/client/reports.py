@@ -56,7 +56,7 @@ class Reports:
             state=state,
             now=now,
             requested_at=made.timestamp,
-            model_registered=not waiting or self._contracts.is_registered(request.model_id),
+            profile=self._market.profile(request.model_id),
             offers=self._offers(requested) if waiting else (),
             failure_reports=self._failure_reports(requested) if waiting else (),
             callback_error=self._callback_error(requested, state),

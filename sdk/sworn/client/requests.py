@@ -14,7 +14,7 @@ from sworn.client.contracts import Contracts
 from sworn.client.diagnosis import failure_code_of
 from sworn.client.identities import address_of, operator_of
 from sworn.client.market import Market
-from sworn.client.records import InferenceResult, ModelLike, OperatorOffer, Quote, RequestReport
+from sworn.client.records import InferenceResult, ModelLike, OperatorOffer, Quote, RequestReport, ResolvedModel
 from sworn.client.reports import Reports
 from sworn.client.signing import Signing
 from sworn.client.terms import (
@@ -128,19 +128,21 @@ class Requests:
 
     def offers(self, model: ModelLike, options: RequestOptions) -> tuple[OperatorOffer, ...]:
         """Every offer, assessed on these terms."""
-        resolved = self._market.resolve(model)
+        resolved = self._resolved(model, options)
         return self._market.offers(self._terms(resolved.model_id, options))
 
     def quote(self, model: ModelLike, options: RequestOptions, *, input_bytes: int = 0) -> Quote:
         """What a request on these terms costs. Raises `QuoteError`."""
-        resolved = self._market.resolve(model)
+        resolved = self._resolved(model, options)
         terms = self._terms(resolved.model_id, options)
         return self._market.quote(terms, operator=operator_of(options.operator), input_bytes=input_bytes)
 
     def make(self, model: ModelLike, inputs: Tensors, options: RequestOptions) -> RequestHandle:
         """Sends a request and waits for its inclusion."""
-        resolved = self._market.resolve(model)
-        schema = resolved.schema or self._market.schema(resolved.model_id)
+        resolved = self._market.resolve(
+            model, profile=options.profile, input_shapes=options.input_shapes, inputs=inputs
+        )
+        schema = self._market.schema(resolved, input_shapes=options.input_shapes, inputs=inputs)
         payload = encode_tensors(inputs, schema.inputs)
         operator, fee_wei = self._terms_of_payment(resolved.model_id, options, input_bytes=len(payload))
         own = self._signing.address
@@ -217,6 +219,9 @@ class Requests:
         answer = answer_to_abi(nothing if proposal is None else proposal.answer)
         return self._signing.send("oracle", "retryCallback", request_to_abi(requested.request), answer)
 
+    def _resolved(self, model: ModelLike, options: RequestOptions) -> ResolvedModel:
+        return self._market.resolve(model, profile=options.profile, input_shapes=options.input_shapes)
+
     def _handle(self, requested: Requested) -> RequestHandle:
         return RequestHandle(requested=requested, desk=self)
 
@@ -258,6 +263,7 @@ class Requests:
             requested,
             proposal,
             status=state.status,
+            profile=self._market.profile(requested.request.model_id),
             schema=self._market.known_schema(requested.request.model_id),
             final_transaction=self._final_transaction(requested) if state.status is Status.FINALIZED else None,
         )

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Final, Literal
 
 from sworn.client.records import Cause, Obstacle, OperatorOffer
+from sworn.engine.identification import ProfileLike
 from sworn.errors import ConfigurationError, QuoteError
-from sworn.types import ZERO_ADDRESS, Address, Assurance, ModelId, Request
+from sworn.types import DEFAULT_PROFILE, ZERO_ADDRESS, Address, Assurance, InputShapes, ModelId, Request
 
 #: Any operator with an offer for the model may answer.
 ANY: Final = "any"
@@ -41,6 +42,9 @@ class Terms:
 class RequestOptions:
     """Everything that a caller may choose about a request; see `Client.request`."""
 
+    #: Of a model that is named by its file.
+    profile: ProfileLike = DEFAULT_PROFILE
+    input_shapes: InputShapes | None = None
     assurance: Assurance = Assurance.FINAL
     window_s: int | None = None
     deadline: float | datetime | None = None
@@ -100,14 +104,17 @@ def ranked(offers: Iterable[OperatorOffer]) -> tuple[OperatorOffer, ...]:
     return tuple(sorted(offers, key=lambda o: (not o.viable, o.offer.price_wei, -o.free_stake_wei, o.operator.lower())))
 
 
-def chosen(offers: tuple[OperatorOffer, ...], *, operator: OperatorLike) -> OperatorOffer:
+def chosen(offers: tuple[OperatorOffer, ...], *, model_id: ModelId, operator: OperatorLike) -> OperatorOffer:
     """The best viable offer, or the named operator's. Raises `QuoteError` with every operator's reasons."""
     if operator not in (None, ANY):
         offers = tuple(offer for offer in offers if offer.operator == operator)
         if not offers:
             raise QuoteError(f"operator {operator} has never offered this model")
     if not offers:
-        raise QuoteError("no operator offers this model")
+        raise QuoteError(
+            f"no operator offers the model 0x{model_id.hex()}: a file has another id in every profile and with every "
+            "input shape, so name those that an operator offers"
+        )
     best = offers[0]
     if not best.viable:
         reasons = "; ".join(f"{offer.operator}: {_joined(offer.obstacles)}" for offer in offers)

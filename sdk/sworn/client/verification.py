@@ -20,6 +20,7 @@ from sworn.types import (
     Answer,
     CallbackKind,
     Deployment,
+    Profile,
     Request,
     RequestId,
     RequestState,
@@ -120,6 +121,7 @@ def inference_result(
     proposal: Proposal,
     *,
     status: Status,
+    profile: Profile,
     schema: Schema | None,
     final_transaction: bytes | None,
 ) -> InferenceResult:
@@ -131,6 +133,7 @@ def inference_result(
         request_id=requested.request_id,
         result_id=proposal.result_id,
         model_id=requested.request.model_id,
+        profile=profile,
         operator=proposal.answer.operator,
         signer=proposal.signer,
         signature=proposal.signature,

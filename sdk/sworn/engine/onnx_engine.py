@@ -1,4 +1,4 @@
-"""Runs ONNX models with onnxruntime in worker processes that can be killed."""
+"""Runs ONNX models with plain onnxruntime, as in profile ``signed``, in worker processes that can be killed."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from sworn.engine.process import Clock, Worker, WorkerDied
+from sworn.engine import worker as worker_program
+from sworn.engine.pool import WorkerPool
+from sworn.engine.process import Clock, Worker
 from sworn.engine.protocol import RunLimits
 from sworn.engine.tensors import checked_inputs, checked_outputs
 from sworn.engine.worker import Message, pack_tensor, unpack_tensor
 from sworn.errors import (
     ConfigurationError,
-    EngineError,
     ModelMalformed,
     ModelUnsupported,
     RunFailed,
@@ -44,8 +44,6 @@ PROVIDERS = (
 #: 256 MiB of float32: far beyond any payload that a chain carries.
 DEFAULT_MAX_INPUT_ELEMENTS = 1 << 26
 _SCHEMAS_PER_SESSION = 8
-#: Each with the whole time limit. A stranger may have killed a worker that dies; a model that kills two is to blame.
-_ATTEMPTS = 2
 
 _STATUS_ERRORS: dict[str, type[SwornError]] = {
     "malformed": ModelMalformed,
@@ -70,7 +68,7 @@ class Optimisation(IntEnum):
 
 
 class OnnxEngine:
-    """An `Engine` over onnxruntime, safe for many threads.
+    """Runs files as they are, whatever onnxruntime makes of them; safe for many threads.
 
     ``workers`` processes run at most that many models at once, each with ``threads`` threads; a process starts with
     the first run that needs it, keeps its ``max_sessions`` latest sessions and is replaced after it was killed.
@@ -108,25 +106,25 @@ class OnnxEngine:
         }
         self._max_sessions = max_sessions
         self._max_input_elements = max_input_elements
-        self._clock = clock
+        self._pool = WorkerPool(
+            program=Path(worker_program.__file__),
+            workers=workers,
+            capacity=max_sessions,
+            clock=clock,
+            welcome=self._welcome,
+        )
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(workers)
-        self._idle: list[Worker] = []
-        self._busy: set[Worker] = set()
         self._schemas: OrderedDict[str, Schema] = OrderedDict()
-        self._is_closed = False
-        self._sessions_built = 0
 
     @property
     def sessions_built(self) -> int:
         """How often a model was loaded rather than found in a worker's cache."""
-        return self._sessions_built
+        return self._pool.loads
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the workers that have been started."""
-        with self._lock:
-            return tuple(worker.pid for worker in (*self._idle, *self._busy) if worker.pid is not None)
+        return self._pool.pids
 
     def schema(self, artifact: bytes) -> Schema:
         """Names, dtypes and shapes of inputs and outputs; raises `ModelError`."""
@@ -141,9 +139,14 @@ class OnnxEngine:
         digest = hashlib.sha256(artifact).hexdigest()
         schema = self._schema(artifact, digest)
         arrays = checked_inputs(schema, inputs, max_elements=self._max_input_elements)
-        limits = RunLimits() if limits is None else limits
+        bounds = RunLimits() if limits is None else limits
         key = json.dumps([digest, self._settings], sort_keys=True)
-        answer = self._attempt(artifact, key, arrays, schema=schema, limits=limits)
+
+        def work(worker: Worker) -> Message:
+            self._load(worker, artifact, key, limits=bounds)
+            return self._execute(worker, key, arrays, schema=schema, limits=bounds)
+
+        answer = self._pool.attempt(key, work)
         try:
             entries = zip(answer.header["tensors"], answer.blobs, strict=True)
             outputs = dict(unpack_tensor(entry, blob) for entry, blob in entries)
@@ -153,14 +156,7 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Kills every worker; runs under way raise `EngineError`. Idempotent."""
-        with self._lock:
-            self._is_closed = True
-            idle, self._idle = self._idle, []
-            busy = tuple(self._busy)
-        for worker in idle:
-            worker.release()
-        for worker in busy:
-            worker.close()
+        self._pool.close()
 
     def __enter__(self) -> OnnxEngine:
         return self
@@ -180,36 +176,15 @@ class OnnxEngine:
                 self._schemas.popitem(last=False)
         return schema
 
-    def _attempt(
-        self, artifact: bytes, key: str, arrays: dict[str, NDArray[Any]], *, schema: Schema, limits: RunLimits
-    ) -> Message:
-        for _ in range(_ATTEMPTS):
-            with self._lease(key) as worker:
-                try:
-                    worker.start(provider=self._settings["provider"])
-                    self._load(worker, artifact, key, limits=limits)
-                    return self._execute(worker, key, arrays, schema=schema, limits=limits)
-                except WorkerDied as error:
-                    death = error
-            if self._is_closed:
-                raise EngineError("the engine was closed during the run") from death
-        raise RunFailed(f"the model crashed {_ATTEMPTS} workers ({death})") from death
+    def _welcome(self, header: dict[str, Any]) -> None:
+        if self._settings["provider"] not in header["providers"]:
+            known = ", ".join(header["providers"])
+            raise ConfigurationError(f"this onnxruntime has no {self._settings['provider']}; it has {known}")
 
     def _load(self, worker: Worker, artifact: bytes, key: str, *, limits: RunLimits) -> None:
-        header = {"operation": "load", "key": key, **self._settings}
-        answer: Message | None = None
-        for blobs in ((), (artifact,)):
-            answer = worker.exchange(header, blobs, timeout_s=limits.load_timeout_s, memory_bytes=limits.memory_bytes)
-            status = answer.header.get("status")
-            if status == "loaded":
-                worker.keys.add(key)
-                if blobs:
-                    with self._lock:
-                        self._sessions_built += 1
-                return
-            if status != "needed":
-                break
-        raise self._error(worker, answer)
+        answer = self._pool.load(worker, key, self._settings, artifact, limits=limits)
+        if answer.header.get("status") != "loaded":
+            raise self._error(worker, answer)
 
     def _execute(
         self, worker: Worker, key: str, arrays: dict[str, NDArray[Any]], *, schema: Schema, limits: RunLimits
@@ -232,45 +207,9 @@ class OnnxEngine:
             raise self._error(worker, answer)
         return answer
 
-    def _error(self, worker: Worker, answer: Message | None) -> SwornError:
-        header = {} if answer is None else answer.header
-        kind = _STATUS_ERRORS.get(str(header.get("status")), RunFailed)
+    def _error(self, worker: Worker, answer: Message) -> SwornError:
+        kind = _STATUS_ERRORS.get(str(answer.header.get("status")), RunFailed)
         if kind is RunOutOfMemory:
             # What onnxruntime leaves behind after a failed allocation is not known to be sound.
             worker.close()
-        return kind(str(header.get("detail", "the worker gave an answer that cannot be read")))
-
-    @contextmanager
-    def _lease(self, key: str) -> Iterator[Worker]:
-        self._slots.acquire()
-        worker: Worker | None = None
-        try:
-            with self._lock:
-                if self._is_closed:
-                    raise EngineError("the engine is closed")
-                worker = self._pick(key)
-                self._busy.add(worker)
-            yield worker
-        finally:
-            if worker is not None:
-                self._give_back(worker)
-            self._slots.release()
-
-    def _pick(self, key: str) -> Worker:
-        for worker in tuple(self._idle):
-            if not worker.is_usable:
-                self._idle.remove(worker)
-                worker.release()
-        for index, worker in enumerate(self._idle):
-            if key in worker.keys:
-                return self._idle.pop(index)
-        return self._idle.pop() if self._idle else Worker(capacity=self._max_sessions, clock=self._clock)
-
-    def _give_back(self, worker: Worker) -> None:
-        with self._lock:
-            self._busy.discard(worker)
-            is_kept = worker.is_usable and not self._is_closed
-            if is_kept:
-                self._idle.append(worker)
-        if not is_kept:
-            worker.release()
+        return kind(str(answer.header.get("detail", "the worker gave an answer that cannot be read")))

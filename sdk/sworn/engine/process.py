@@ -13,14 +13,15 @@ from typing import IO, Any
 
 import psutil
 
-from sworn.engine import worker
 from sworn.engine.worker import Message, MessageTooLarge, read_message, write_message
-from sworn.errors import ConfigurationError, EngineError, RunOutOfMemory, RunTimedOut
+from sworn.errors import EngineError, RunOutOfMemory, RunTimedOut
 
 Clock = Callable[[], float]
+#: Looks at a worker's first message, which says what it can do. Raises `ConfigurationError` when that is not enough.
+Welcome = Callable[[dict[str, Any]], None]
 
 #: Python, numpy and onnxruntime load in half a second; a starved machine may need this long.
-_START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 60.0
 _START_MEMORY_BYTES = 4 << 30
 #: Memory can outgrow its limit by what is touched in this time, about 20 MB at the speed of one core.
 _WATCH_INTERVAL_S = 0.02
@@ -28,7 +29,7 @@ _WATCH_INTERVAL_S = 0.02
 _END_TIMEOUT_S = 1.0
 #: What loaders, drivers and temporary files need; everything else, secrets above all, stays out of the worker.
 _ENVIRONMENT_NAMES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LANG")
-_ENVIRONMENT_PREFIXES = ("CUDA_", "NVIDIA_", "ROCM_", "HIP_", "LC_")
+_ENVIRONMENT_PREFIXES = ("NUMBA_CACHE_", "CUDA_", "NVIDIA_", "ROCM_", "HIP_", "LC_")
 
 
 class WorkerDied(Exception):
@@ -38,10 +39,10 @@ class WorkerDied(Exception):
 class _Process:
     """A started process, its pipes and its memory; raises `EngineError` when it does not start."""
 
-    def __init__(self, *, capacity: int) -> None:
+    def __init__(self, *, program: Path, capacity: int) -> None:
         try:
             self.handle = subprocess.Popen(
-                [sys.executable, "-P", str(Path(worker.__file__)), str(capacity)],
+                [sys.executable, "-P", str(program), str(capacity)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -109,18 +110,24 @@ class _Watch:
 
 
 class Worker:
-    """A process that holds sessions of onnxruntime; `start` brings it up, and after `close` it stays down.
+    """A process that holds prepared models; `start` brings it up, and after `close` it stays down.
 
-    One thread at a time may exchange messages with it; any thread may close it.
+    It runs ``program``, a file that speaks the messages of `worker` and keeps ``capacity`` models. One thread at a time
+    may exchange messages with it; any thread may close it.
     """
 
-    def __init__(self, *, capacity: int, clock: Clock) -> None:
+    def __init__(
+        self, *, program: Path, capacity: int, clock: Clock, welcome: Welcome, start_timeout_s: float = START_TIMEOUT_S
+    ) -> None:
+        self._program = program
+        self._start_timeout_s = start_timeout_s
         self._capacity = capacity
         self._clock = clock
+        self._welcome = welcome
         self._process: _Process | None = None
         self._is_closed = False
         self._lock = threading.Lock()
-        #: Keys of the sessions that it has built, whether or not they are still cached.
+        #: Keys of the models that it has prepared, whether or not they are still cached.
         self.keys: set[str] = set()
 
     @property
@@ -133,22 +140,21 @@ class Worker:
         """Whether it may serve another exchange."""
         return not self._is_closed and (self._process is None or self._process.handle.poll() is None)
 
-    def start(self, *, provider: str) -> None:
-        """Starts the process unless it runs; raises `EngineError`, or `ConfigurationError` for an absent provider."""
+    def start(self) -> None:
+        """Starts the process unless it runs; raises `EngineError`, or what its welcome raises."""
         if self._process is not None:
             return
         with self._sound():
             process = self._spawn()
             try:
-                with _Watch(process, timeout_s=_START_TIMEOUT_S, memory_bytes=_START_MEMORY_BYTES, clock=self._clock):
+                with self._start_watch(process):
                     header = read_message(process.answers).header
             except (EOFError, OSError, ValueError, MessageTooLarge) as error:
-                raise EngineError("a worker process could not be started") from error
-            if header.get("status") != "ready":
+                status = process.exit_status()
+                raise EngineError(f"a worker process could not be started (exit status {status})") from error
+            if header.get("status") == "unavailable":
                 raise EngineError(f"a worker process could not be started: {header.get('detail')}")
-            if provider not in header["providers"]:
-                known = ", ".join(header["providers"])
-                raise ConfigurationError(f"this onnxruntime has no {provider}; it has {known}")
+            self._welcome(header)
 
     def exchange(
         self,
@@ -208,11 +214,15 @@ class Worker:
             if not is_sound:
                 self.close()
 
+    def _start_watch(self, process: _Process) -> _Watch:
+        timeout_s = self._start_timeout_s
+        return _Watch(process, timeout_s=timeout_s, memory_bytes=_START_MEMORY_BYTES, clock=self._clock)
+
     def _spawn(self) -> _Process:
         with self._lock:
             if self._is_closed:
                 raise EngineError("the engine is closed")
-            self._process = _Process(capacity=self._capacity)
+            self._process = _Process(program=self._program, capacity=self._capacity)
             return self._process
 
 

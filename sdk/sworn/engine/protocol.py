@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from sworn.errors import ConfigurationError
-from sworn.types import Schema, Tensors
+from sworn.types import DEFAULT_PROFILE, ZERO_HASH, InputShapes, Model, ModelId, Profile, Schema, Tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class RunLimits:
     timeout_s: float = 30.0
     #: Growth of the worker's memory while it loads the model and runs it.
     memory_bytes: int = 2 << 30
-    #: Time for reading and optimising the model, which happens before its first run and after it left the cache.
+    #: Time for reading and preparing the model, which happens before its first run and after it left the cache.
     load_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -32,21 +34,59 @@ class RunLimits:
                 raise ConfigurationError(f"{name} must be positive and finite, not {value}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model as somebody names it: the file, what its runs promise, and the shapes that the file leaves open."""
+
+    artifact: bytes = field(repr=False)
+    profile: Profile = DEFAULT_PROFILE
+    input_shapes: InputShapes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifiedModel:
+    """What a source is: computed from the file, never taken from anybody."""
+
+    source: ModelSource
+    #: The preimage of ``model_id``: what is registered on chain.
+    model: Model
+    model_id: ModelId
+    #: Names, dtypes and shapes of inputs and outputs; all shapes are fixed except in profile ``signed``.
+    schema: Schema
+    #: Bytes of all values of one run; 0 in profile ``signed``, where only onnxruntime knows them.
+    trace_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a model made of some inputs."""
+
+    #: By name, in the schema's order and dtypes.
+    outputs: Mapping[str, NDArray[Any]]
+    #: Over every value of the run; zero unless the run was traced.
+    trace_root: bytes = ZERO_HASH
+
+
 class Engine(Protocol):
-    """Runs one artifact on one set of inputs.
+    """Runs models in processes that can be killed.
 
     Implementations check inputs against the schema before running (`InputRejected`) and outputs for NaN and infinities
     after it (`RunNotFinite`); they raise `RunTimedOut`, `RunOutOfMemory` or `RunFailed`, never a vendor's exception.
     A bare `EngineError` says that the engine itself could not work (closed, no worker): it says nothing about the
-    model or its inputs, and the same call may succeed later.
+    model or its inputs, and the same call may succeed later. So does `ConfigurationError`, of a machine whose
+    arithmetic is not what the profile needs.
     """
 
-    def schema(self, artifact: bytes) -> Schema:
-        """Names, dtypes and shapes of the artifact's inputs and outputs."""
+    def identify(self, source: ModelSource, *, limits: RunLimits) -> IdentifiedModel:
+        """What a source is. Raises `ModelError`, `ConfigurationError`, and what a run raises."""
         ...
 
-    def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits) -> dict[str, NDArray[Any]]:
-        """Outputs by name, in the schema's order and dtypes."""
+    def run(self, model: IdentifiedModel, inputs: Tensors, *, limits: RunLimits, trace_file: Path | None = None) -> Run:
+        """The outputs, and with ``trace_file``, which must not exist yet, every value of the run in that file.
+
+        In profile ``bounded`` a run without ``trace_file`` raises `ConfigurationError`: nobody could defend it. In the
+        others nothing is traced.
+        """
         ...
 
     def close(self) -> None:

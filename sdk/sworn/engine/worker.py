@@ -1,7 +1,8 @@
-"""The program inside a worker process: loads ONNX models and runs them for the process that started it.
+"""The program inside a worker process of onnxruntime: loads ONNX models and runs them for the process that started it.
 
 It is started by its path and imports neither `sworn` nor anything that handles keys: a worker starts quickly, and a
-hostile model that broke out of onnxruntime would find nothing in its memory or environment.
+hostile model that broke out of onnxruntime would find nothing in its memory or environment. `program_worker` is the
+other program that speaks these messages.
 
 A message is a 4-byte length, a JSON header of that length, and the blobs whose sizes the header lists in ``blobs``.
 """
@@ -16,10 +17,10 @@ import struct
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ _GRACE_S = 5.0
 #: Thread stacks and allocator bookkeeping, which are not the model's.
 _SLACK_BYTES = 64 << 20
 _MAX_DETAIL_CHARACTERS = 400
+_PROCESSOR = "CPUExecutionProvider"
 #: onnxruntime reports a failed allocation by nothing but the text of a general error.
 _OUT_OF_MEMORY_TEXTS = ("bad_alloc", "failed to allocate memory", "bad allocation", "out of memory")
 
@@ -42,6 +44,10 @@ class Message:
 
     header: dict[str, Any]
     blobs: list[bytearray]
+
+
+#: What a worker does with a message: the header and the blobs of its answer.
+Operation = Callable[[Message], tuple[dict[str, Any], Sequence[bytes | memoryview]]]
 
 
 class MessageTooLarge(Exception):
@@ -160,14 +166,14 @@ class _Sessions:
         return options
 
 
-class _Limits:
+class Limits:
     """Kernel limits behind those that the starting process enforces; they hold even when that process is gone."""
 
     def __init__(self, header: dict[str, Any]) -> None:
         self._timeout_s = float(header["timeout_s"])
         self._memory_bytes = int(header["memory_bytes"])
         # Accelerators reserve address space far beyond what they use.
-        self._is_memory_limited = header["provider"] == "CPUExecutionProvider"
+        self._is_memory_limited = header.get("provider", _PROCESSOR) == _PROCESSOR
 
     def __enter__(self) -> None:
         if hasattr(signal, "setitimer"):
@@ -191,7 +197,8 @@ class _Limits:
             resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
-def _failure(status: str, error: BaseException) -> dict[str, Any]:
+def failure(status: str, error: BaseException) -> dict[str, Any]:
+    """The answer that says what went wrong; a failed allocation has a status of its own."""
     detail = " ".join(str(error).split())
     is_memory = isinstance(error, MemoryError) or any(text in detail.lower() for text in _OUT_OF_MEMORY_TEXTS)
     return {"status": "memory" if is_memory else status, "detail": detail[:_MAX_DETAIL_CHARACTERS]}
@@ -202,14 +209,14 @@ def _load(sessions: _Sessions, message: Message) -> dict[str, Any]:
     if not message.blobs:
         return {"status": "needed" if sessions.get(header["key"]) is None else "loaded"}
     try:
-        with _Limits(header):
+        with Limits(header):
             fallback = sessions.build(header["key"], bytes(message.blobs[0]), header)
     except sessions.malformed as error:
-        return _failure("malformed", error)
+        return failure("malformed", error)
     except sessions.unsupported as error:
-        return _failure("unsupported", error)
+        return failure("unsupported", error)
     except MemoryError as error:
-        return _failure("memory", error)
+        return failure("memory", error)
     if fallback is not None:
         return {"status": "provider", "detail": f"onnxruntime fell back to {fallback}"}
     return {"status": "loaded"}
@@ -218,7 +225,7 @@ def _load(sessions: _Sessions, message: Message) -> dict[str, Any]:
 def _run(sessions: _Sessions, message: Message) -> tuple[dict[str, Any], list[memoryview]]:
     header = message.header
     try:
-        with _Limits(header):
+        with Limits(header):
             entries = zip(header["tensors"], message.blobs, strict=True)
             inputs = dict(unpack_tensor(entry, blob) for entry, blob in entries)
             session = sessions.get(header["key"])
@@ -231,7 +238,7 @@ def _run(sessions: _Sessions, message: Message) -> tuple[dict[str, Any], list[me
                 return {"status": "memory", "detail": "the outputs are larger than the memory limit"}, []
             packed = [pack_tensor(name, output) for name, output in zip(header["outputs"], outputs, strict=True)]
     except sessions.failed as error:
-        return _failure("failed", error), []
+        return failure("failed", error), []
     return {"status": "done", "tensors": [entry for entry, _ in packed]}, [blob for _, blob in packed]
 
 
@@ -252,31 +259,45 @@ def _private_output() -> IO[bytes]:
     return pipe
 
 
+class Channel:
+    """The way to the starting process, whose end is also this process's end; made before anything else is loaded."""
+
+    def __init__(self) -> None:
+        # A terminal or a service manager signals the whole group; when to end is the starting process's decision.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._outbox = _private_output()
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        threading.Thread(target=_receive, args=(sys.stdin.buffer, self._inbox), daemon=True).start()
+        if sys.platform != "win32":
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def tell(self, header: dict[str, Any]) -> None:
+        """Sends a message without blobs."""
+        write_message(self._outbox, header)
+
+    def serve(self, operations: Mapping[str, Operation]) -> NoReturn:
+        """Answers messages, each by the operation that it names, until the starting process is gone."""
+        while True:
+            message = self._inbox.get()
+            write_message(self._outbox, *operations[message.header["operation"]](message))
+            del message
+
+
 def main(capacity: int) -> None:
     """Serves messages from standard input until it closes."""
-    # A terminal or a service manager signals the whole group; when to end is the starting process's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    outbox = _private_output()
-    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(sys.stdin.buffer, inbox), daemon=True).start()
-    if sys.platform != "win32":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    channel = Channel()
     try:
         sessions = _Sessions(capacity=capacity)
     except ImportError as error:
-        write_message(outbox, _failure("unavailable", error))
+        channel.tell(failure("unavailable", error))
         return
-    write_message(outbox, {"status": "ready", "providers": sessions.providers})
-    while True:
-        message = inbox.get()
-        if message.header["operation"] == "load":
-            write_message(outbox, _load(sessions, message))
-        else:
-            write_message(outbox, *_run(sessions, message))
-        del message
+    channel.tell({"status": "ready", "providers": sessions.providers})
+    channel.serve(
+        {"load": lambda message: (_load(sessions, message), []), "run": lambda message: _run(sessions, message)}
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from sworn.model.admission import MAX_ARTIFACT_BYTES
-from sworn.model.identity import MODEL_VERSION, identify, model_id, read_artifact, schema_of
+from sworn.model.identity import MODEL_VERSION, identify_signed, read_artifact, schema_of
 
-__all__ = ["MAX_ARTIFACT_BYTES", "MODEL_VERSION", "identify", "model_id", "read_artifact", "schema_of"]
+__all__ = ["MAX_ARTIFACT_BYTES", "MODEL_VERSION", "identify_signed", "read_artifact", "schema_of"]

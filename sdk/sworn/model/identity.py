@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from sworn.codec import hashing
-from sworn.errors import ModelError, ModelTooLarge, ModelUnsupported
+from sworn.errors import ModelError, ModelTooLarge
 from sworn.model.admission import MAX_ARTIFACT_BYTES, admit
 from sworn.model.commitment import program_root, weights_root
 from sworn.model.limits import limits_of
 from sworn.model.program import Program
 from sworn.model.schema import graph_schema
-from sworn.types import ZERO_HASH, Model, ModelId, Profile, Schema
+from sworn.types import ZERO_HASH, Model, Profile, Schema
 
 #: Version of the identity scheme.
 MODEL_VERSION: Final = 1
@@ -30,20 +30,15 @@ def schema_of(artifact: bytes, *, max_bytes: int = MAX_ARTIFACT_BYTES) -> Schema
     return graph_schema(admit(artifact, max_bytes=max_bytes).graph)
 
 
-def identify(
-    artifact: bytes, *, profile: Profile = Profile.SIGNED, max_bytes: int = MAX_ARTIFACT_BYTES
-) -> tuple[Model, Schema]:
-    """The model record that is registered on chain, and the schema inside it.
+def identify_signed(artifact: bytes, *, max_bytes: int = MAX_ARTIFACT_BYTES) -> tuple[Model, Schema]:
+    """The record of a model in profile ``signed``, which takes no program, and the schema inside it.
 
-    Raises `ModelTooLarge`, `ModelMalformed` and `ModelUnsupported` (also for a profile other than SIGNED,
-    which takes a program: `identify_program`).
+    Raises `ModelTooLarge`, `ModelMalformed` and `ModelUnsupported`.
     """
-    if profile is not Profile.SIGNED:
-        raise ModelUnsupported(f"a model in profile {profile.name} has to be compiled: use sworn.compile_model")
     schema = schema_of(artifact, max_bytes=max_bytes)
     model = Model(
         version=MODEL_VERSION,
-        profile=profile,
+        profile=Profile.SIGNED,
         artifact_hash=hashlib.sha256(artifact).digest(),
         program_root=ZERO_HASH,
         weights_root=ZERO_HASH,
@@ -69,20 +64,6 @@ def identify_program(
         io_hash=hashing.io_hash(schema),
         limits_hash=limits_of(profile).to_hash(),
     )
-
-
-def model_id(
-    model: bytes | str | os.PathLike[str],
-    *,
-    profile: Profile = Profile.SIGNED,
-    max_bytes: int = MAX_ARTIFACT_BYTES,
-) -> ModelId:
-    """The id of a model given as the path of an .onnx file or as its bytes.
-
-    Raises `ModelTooLarge`, `ModelMalformed`, `ModelUnsupported`, and `ModelError` for a file that cannot be read.
-    """
-    artifact = model if isinstance(model, bytes) else read_artifact(model, max_bytes=max_bytes)
-    return hashing.model_id(identify(artifact, profile=profile, max_bytes=max_bytes)[0])
 
 
 def read_artifact(path: str | os.PathLike[str], *, max_bytes: int = MAX_ARTIFACT_BYTES) -> bytes:

@@ -12,13 +12,14 @@ from typing import Any
 from sworn.testing.demo_equivocation import equivocation
 from sworn.testing.demo_lending import lending
 from sworn.testing.demo_opening import deployment, operator, prediction
+from sworn.testing.demo_recomputing import recomputing
 from sworn.testing.demo_refusals import bad_input, silence
 from sworn.testing.demo_stage import Narrator, Stage, StoryBroken
 from sworn.testing.local_chain import ChainKind, start_chain
 
 __all__ = ["Narrator", "StoryBroken", "run_demo"]
 
-CHAPTERS = (operator, prediction, lending, bad_input, silence, equivocation)
+CHAPTERS = (operator, prediction, recomputing, lending, bad_input, silence, equivocation)
 
 
 def run_demo(kind: ChainKind, narrator: Narrator) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from sworn.chain.deployment_files import contract_addresses
 from sworn.codec.hashing import Domain, recover_signer, result_digest, result_of
-from sworn.model import model_id
+from sworn.engine.identification import model_id
 from sworn.testing.demo_stage import ETHER, Stage
 from sworn.testing.models import example_rows, load_model, model_card
 from sworn.types import Answer, RequestId, ResultId, Status
@@ -64,6 +64,7 @@ def _offer(stage: Stage, name: str, price_wei: int) -> None:
     offer = stage.client("stranger").operator.offer(registered, operator=stage.signer("operator").address)
     stage.check(offer.active and offer.price_wei == price_wei, "the offer is posted")
     stage.fact(f"{name}_model_id", registered, told_as="model_id")
+    stage.fact(f"{name}_profile", record.model.profile, told_as="profile")
     stage.fact(f"{name}_price_wei", offer.price_wei, told_as="price_wei")
 
 

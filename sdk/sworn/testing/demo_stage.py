@@ -228,6 +228,19 @@ class Stage:
         request = self.client("stranger").handle(request_id).request
         return interface.decode_log(logs[-1].topics, logs[-1].data).arguments, request
 
+    def input_of(self, request_id: RequestId) -> bytes:
+        """The input payload of a request, as emitted."""
+        handle = self.client("stranger").handle(request_id)
+        emitted = self.event(self.receipt(handle.transaction_hash), "InferenceOracle", "InferenceRequested")["input"]
+        return bytes(emitted)
+
+    def recall(self, name: str) -> Any:
+        """The newest fact of this name. Raises `StoryBroken` when none has been told."""
+        for chapter in reversed(self.chapters):
+            if name in chapter.facts:
+                return chapter.facts[name]
+        raise StoryBroken(f"nothing has been told about {name}")
+
     def _transactor(self, role: str) -> Transactor:
         chain_id = self.oracle.deployment.chain_id
         return Transactor(gateway=self.ledger, signer=self.signer(role), chain_id=chain_id, pacing=PACING)

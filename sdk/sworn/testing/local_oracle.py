@@ -25,12 +25,13 @@ from sworn.chain.gateway import Gateway
 from sworn.chain.pacing import Pacing
 from sworn.chain.signer import LocalSigner, Signer
 from sworn.client import Client
-from sworn.engine.protocol import RunLimits
+from sworn.engine.identification import ProfileLike, profile_of
+from sworn.engine.protocol import ModelSource, RunLimits
 from sworn.errors import ArtifactUnavailable
-from sworn.model import identify, model_id, read_artifact
+from sworn.model import read_artifact
 from sworn.testing.local_chain import ChainKind, LocalChain, open_chain
 from sworn.testing.local_watcher import LocalWatcher
-from sworn.types import ModelId
+from sworn.types import DEFAULT_PROFILE, InputShapes, ModelId
 from sworn.watcher.policy import ServedModel
 
 #: As on a public chain, but with windows of a second, so that nobody has to wait for them.
@@ -44,7 +45,7 @@ DEFAULT_MAX_CALLBACK_GAS: Final = 1_000_000
 #: A local chain mines at once.
 PACING: Final = Pacing(poll_s=0.02, transaction_timeout_s=30.0, clock=time.monotonic)
 
-ModelSource = bytes | str | os.PathLike[str]
+ModelSourceLike = bytes | str | os.PathLike[str]
 
 
 class MemoryArtifactStore:
@@ -125,8 +126,10 @@ class LocalOracle:
 
     def serve(
         self,
-        model: ModelSource,
+        model: ModelSourceLike,
         *,
+        profile: ProfileLike = DEFAULT_PROFILE,
+        input_shapes: InputShapes | None = None,
         price_wei: int = DEFAULT_PRICE_WEI,
         max_value_at_risk_wei: int = DEFAULT_MAX_VALUE_AT_RISK_WEI,
         max_window_s: int = DEFAULT_MAX_WINDOW_S,
@@ -134,42 +137,29 @@ class LocalOracle:
     ) -> ModelId:
         """Registers a model given as path or bytes, posts the operator's offer for it, and has the watcher serve it.
 
-        Raises `ModelError`.
+        Raises `ModelError`, of it `ProfileUnavailable` for a model that cannot have the profile.
         """
         artifact = model if isinstance(model, bytes) else read_artifact(model)
-        client = self.client(self.operator)
-        client.register_model(artifact)
-        client.operator.set_offer(
-            artifact,
-            price_wei=price_wei,
-            max_value_at_risk_wei=max_value_at_risk_wei,
-            max_window_s=max_window_s,
-            max_callback_gas=max_callback_gas,
-        )
-        return self.adopt(
-            artifact,
-            price_wei=price_wei,
-            max_value_at_risk_wei=max_value_at_risk_wei,
-            max_window_s=max_window_s,
-            max_callback_gas=max_callback_gas,
-        )
-
-    def adopt(
-        self, artifact: bytes, *, price_wei: int, max_value_at_risk_wei: int, max_window_s: int, max_callback_gas: int
-    ) -> ModelId:
-        """Has the watcher serve a model that is registered and offered already."""
-        _, schema = identify(artifact)
         served = ServedModel(
-            model_id=model_id(artifact),
-            artifact=artifact,
-            schema=schema,
+            identified=self.watcher.identify(
+                ModelSource(artifact=artifact, profile=profile_of(profile), input_shapes=input_shapes or {})
+            ),
             price_wei=price_wei,
             max_value_at_risk_wei=max_value_at_risk_wei,
             max_window_s=max_window_s,
             max_callback_gas=max_callback_gas,
             limits=RunLimits(),
         )
+        client = self.client(self.operator)
+        client.register_model(served.identified)
         self.artifacts.put(artifact)
+        client.operator.set_offer(
+            served.model_id,
+            price_wei=price_wei,
+            max_value_at_risk_wei=max_value_at_risk_wei,
+            max_window_s=max_window_s,
+            max_callback_gas=max_callback_gas,
+        )
         self.watcher.serve(served)
         return served.model_id
 
@@ -182,7 +172,7 @@ class LocalOracle:
         self.answer()
         due_at = self.watcher.due_at()
         if due_at is not None:
-            self.chain.advance(due_at - self.gateway.block("latest").timestamp)
+            self.chain.advance(max(due_at - self.gateway.block("latest").timestamp, 0))
             self.answer()
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from threading import Event
 
 from sworn.chain.gateway import Gateway
 from sworn.chain.signer import Signer
-from sworn.engine.onnx_engine import OnnxEngine
+from sworn.engine.protocol import IdentifiedModel, ModelSource
+from sworn.engine.serving import ServingEngine
 from sworn.errors import ArtifactUnavailable, ConfigurationError
 from sworn.types import Address, Deployment
 
@@ -23,12 +24,14 @@ try:
     from sworn.watcher.service import Watcher
     from sworn.watcher.store.database import open_database
     from sworn.watcher.store.migration import upgrade
+    from sworn.watcher.traces import FileTraceStore
 except ImportError as error:
     raise ConfigurationError("the watcher is not installed: pip install 'sworn-oracle[node]'") from error
 
 #: A local chain mines at once: nothing is gained by waiting long.
 _POLL_INTERVAL_S = 0.02
 _PATIENCE_S = 10.0
+_MAX_TRACES_BYTES = 4 << 30
 _UNDER_WAY = frozenset({JobStatus.PROPOSING, JobStatus.FINALIZING, JobStatus.FAILING})
 
 
@@ -47,7 +50,9 @@ class LocalWatcher:
         self._directory = TemporaryDirectory(prefix="sworn-")
         self._database = open_database(f"sqlite:///{Path(self._directory.name) / 'watcher.db'}")
         upgrade(self._database)
-        self._engine = OnnxEngine()
+        self._engine = ServingEngine()
+        #: Traces of runs in profile bounded.
+        self.traces = FileTraceStore(Path(self._directory.name) / "traces", max_total_bytes=_MAX_TRACES_BYTES)
         self._log = io.StringIO()
         self._around = Surroundings(
             gateway=gateway,
@@ -61,6 +66,7 @@ class LocalWatcher:
             engine=self._engine,
             database=self._database,
             fetch=_fetch_nothing,
+            traces=self.traces,
             log=make_logger(self._log),
             confirmations=0,
             poll_interval_s=_POLL_INTERVAL_S,
@@ -71,6 +77,10 @@ class LocalWatcher:
     def log(self) -> str:
         """Everything that the watcher has logged, one JSON object per line."""
         return self._log.getvalue()
+
+    def identify(self, source: ModelSource) -> IdentifiedModel:
+        """What a model is, computed by the watcher's engine. Raises `ModelError`, `ConfigurationError`."""
+        return self._engine.identify(source)
 
     def serve(self, model: ServedModel) -> None:
         """Adds a model to those that are answered."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
@@ -13,16 +14,22 @@ from sworn.chain.gateway import Gateway
 from sworn.chain.sender import FeePolicy, Sender
 from sworn.chain.signer import Signer
 from sworn.engine.protocol import Engine
+from sworn.errors import ConfigurationError
 from sworn.types import Address, Deployment
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.inference import Inference, InputFetcher
 from sworn.watcher.intake import Intake
 from sworn.watcher.policy import Guards, ServedModel
+from sworn.watcher.retention import Retention
 from sworn.watcher.service import Watcher
 from sworn.watcher.steps import Steps
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.transactions import SqlTransactionStore
+from sworn.watcher.traces import TraceStore
+
+#: Where a deployment file does not state its tail.
+DEFAULT_TAIL_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,10 @@ class Surroundings:
     database: Database
     fetch: InputFetcher
     log: FilteringBoundLogger
+    #: Needed for models in profile bounded only.
+    traces: TraceStore | None = None
+    #: Seconds for which a trace is kept beyond the end of its request's window; None = the deployment's tail.
+    keep_traces_s: int | None = None
     fees: FeePolicy = field(default_factory=FeePolicy)
     confirmations: int = 2
     max_log_range: int = 2_000
@@ -61,8 +72,36 @@ def assemble(around: Surroundings) -> Watcher:
     store = JobStore(database=around.database, clock=around.clock)
     store.claim(chain_id=deployment.chain_id, oracle=deployment.oracle)
     models = {bytes(model.model_id): model for model in around.models}
+    if around.traces is None and any(model.traced for model in around.models):
+        raise ConfigurationError("models in profile bounded need a place for traces")
     sender = _sender(around)
-    steps = Steps(
+    return Watcher(
+        gateway=around.gateway,
+        intake=_intake(around, contracts, store),
+        steps=_steps(around, contracts, store, sender, models),
+        store=store,
+        sender=sender,
+        inference=Inference(
+            engine=around.engine,
+            models=models,
+            guards=around.guards,
+            fetch=around.fetch,
+            max_output_bytes=contracts.max_output_bytes(),
+            traces=around.traces,
+        ),
+        retention=_retention(around, contracts, store),
+        log=around.log,
+        workers=around.workers,
+        poll_interval_s=around.poll_interval_s,
+        checkpoint=around.checkpoint,
+        clock=around.clock,
+    )
+
+
+def _steps(
+    around: Surroundings, contracts: Contracts, store: JobStore, sender: Sender, models: Mapping[bytes, ServedModel]
+) -> Steps:
+    return Steps(
         contracts=contracts,
         store=store,
         sender=sender,
@@ -74,26 +113,7 @@ def assemble(around: Surroundings) -> Watcher:
         log=around.log,
         clock=around.clock,
         checkpoint=around.checkpoint,
-    )
-    inference = Inference(
-        engine=around.engine,
-        models=models,
-        guards=around.guards,
-        fetch=around.fetch,
-        max_output_bytes=contracts.max_output_bytes(),
-    )
-    return Watcher(
-        gateway=around.gateway,
-        intake=_intake(around, contracts, store),
-        steps=steps,
-        store=store,
-        sender=sender,
-        inference=inference,
-        log=around.log,
-        workers=around.workers,
-        poll_interval_s=around.poll_interval_s,
-        checkpoint=around.checkpoint,
-        clock=around.clock,
+        traces=around.traces,
     )
 
 
@@ -108,6 +128,22 @@ def _sender(around: Surroundings) -> Sender:
         fees=around.fees,
         clock=around.clock,
         checkpoint=around.checkpoint,
+    )
+
+
+def _retention(around: Surroundings, contracts: Contracts, store: JobStore) -> Retention | None:
+    if around.traces is None:
+        return None
+    tail_s = around.deployment.parameters.get("tailSeconds", DEFAULT_TAIL_S)
+    return Retention(
+        traces=around.traces,
+        store=store,
+        contracts=contracts,
+        operator=around.operator,
+        keep_s=tail_s if around.keep_traces_s is None else around.keep_traces_s,
+        confirmations=around.confirmations,
+        log=around.log,
+        clock=around.clock,
     )
 
 

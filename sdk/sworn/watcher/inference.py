@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from sworn.codec.tensors import decode_tensors, encode_tensors, reference_of
 from sworn.codec.trees import payload_root
-from sworn.engine.protocol import Engine
+from sworn.engine.protocol import Engine, Run
 from sworn.errors import (
     ArtifactTooLarge,
     ArtifactUnavailable,
     CodecError,
+    ConfigurationError,
     InputRejected,
     ModelError,
     RunFailed,
@@ -21,12 +23,15 @@ from sworn.errors import (
     RunTimedOut,
     SizeLimitExceeded,
     SwornError,
+    TraceError,
     ValueNotFinite,
 )
+from sworn.model.trace_file import TraceFile
 from sworn.storage.fetching import Fetcher, split_uri
-from sworn.types import FailureCode
+from sworn.types import ZERO_HASH, FailureCode
 from sworn.watcher.jobs import Job
 from sworn.watcher.policy import Guards, ServedModel
+from sworn.watcher.traces import TraceStore
 
 #: Fetches a URI, at most so many bytes. Raises `ArtifactUnavailable` or `ArtifactTooLarge`.
 InputFetcher = Callable[[str, int], bytes]
@@ -54,6 +59,10 @@ class Computed:
     """The model's output as a canonical payload."""
 
     output: bytes
+    #: Zero unless the run was traced.
+    trace_root: bytes = ZERO_HASH
+    #: The trace that waits to be kept; None unless the run was traced.
+    draft: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,26 +101,43 @@ class Inference:
     fetch: InputFetcher
     #: Longest output payload that the oracle takes.
     max_output_bytes: int
+    #: Where runs are traced; needed for models in profile bounded only.
+    traces: TraceStore | None = None
 
     def compute(self, job: Job) -> Outcome:
         """The outcome of one job. Raises only what no `FailureCode` describes."""
         try:
-            return Computed(output=self._output(job))
+            return self._computed(job)
         except SwornError as error:
             for kind, code in FAILURES:
                 if isinstance(error, kind):
                     return Unanswerable(code=code, reason=str(error))
             raise
 
-    def _output(self, job: Job) -> bytes:
+    def _computed(self, job: Job) -> Computed:
         model = self.models[job.request.model_id]
         payload = self._payload(job)
         if payload_root(payload) != job.request.input_root:
             raise InputRejected("the payload does not have the request's input root")
         inputs = decode_tensors(payload, model.schema.inputs)
-        outputs = self.engine.run(model.artifact, inputs, limits=model.limits)
+        if not model.traced:
+            run = self.engine.run(model.identified, inputs, limits=model.limits)
+            return Computed(output=self._encoded(model, run))
+        if self.traces is None:
+            raise ConfigurationError("models in profile bounded need a place for traces")
+        draft = self.traces.draft(job.request_id)
         try:
-            output = encode_tensors(outputs, model.schema.outputs)
+            run = self.engine.run(model.identified, inputs, limits=model.limits, trace_file=draft)
+            output = self._encoded(model, run)
+            _check_trace(draft, run, job, output)
+        except SwornError:
+            self.traces.discard(draft)
+            raise
+        return Computed(output=output, trace_root=run.trace_root, draft=draft)
+
+    def _encoded(self, model: ServedModel, run: Run) -> bytes:
+        try:
+            output = encode_tensors(run.outputs, model.schema.outputs)
         except ValueNotFinite as error:
             raise RunNotFinite(str(error)) from error
         if len(output) > self.max_output_bytes:
@@ -127,3 +153,12 @@ class Inference:
         if parts.scheme not in ("https", "http") or parts.hostname not in self.guards.input_hosts:
             raise ArtifactUnavailable("the input's host is not one from which inputs are fetched")
         return self.fetch(uri, self.guards.max_input_bytes)
+
+
+def _check_trace(file: Path, run: Run, job: Job, output: bytes) -> None:
+    """Raises `TraceError` for a trace that is not of this run: with it, the result could not be defended."""
+    trace = TraceFile.load(file)
+    stated = (trace.model_id, trace.input_root, trace.output_root, trace.trace_root)
+    # INVARIANT: what is about to be sworn is what the trace shows.
+    if stated != (job.request.model_id, job.request.input_root, payload_root(output), run.trace_root):
+        raise TraceError("the engine's trace does not lead from the request's input to the output that it gave")

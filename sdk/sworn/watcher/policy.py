@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sworn.codec.tensors import reference_of
-from sworn.engine.protocol import RunLimits
+from sworn.engine.protocol import IdentifiedModel, RunLimits
 from sworn.errors import CodecError
-from sworn.types import ZERO_ADDRESS, Address, ModelId, Offer, Request, Schema
+from sworn.types import ZERO_ADDRESS, Address, ModelId, Offer, Profile, Request, Schema
 from sworn.watcher.jobs import Job
 
 #: Gas of `propose` and `finalize` for small payloads without callback, rounded up from the committed gas snapshots.
@@ -20,16 +20,34 @@ OUTPUT_BYTE_GAS = 40 + 8 + 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A model with its artifact in hand, and the terms on which it is run."""
+    """A model, the terms on which it is served, and what a run of it may use."""
 
-    model_id: ModelId
-    artifact: bytes = field(repr=False)
-    schema: Schema
+    identified: IdentifiedModel = field(repr=False)
     price_wei: int
     max_value_at_risk_wei: int
     max_window_s: int
     max_callback_gas: int
     limits: RunLimits
+
+    @property
+    def model_id(self) -> ModelId:
+        """The id, computed from the artifact."""
+        return self.identified.model_id
+
+    @property
+    def schema(self) -> Schema:
+        """Names, dtypes and shapes of inputs and outputs."""
+        return self.identified.schema
+
+    @property
+    def profile(self) -> Profile:
+        """What its results promise."""
+        return self.identified.model.profile
+
+    @property
+    def traced(self) -> bool:
+        """Whether every run is kept, value by value, so that its result can be defended."""
+        return self.profile is Profile.BOUNDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

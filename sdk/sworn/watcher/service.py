@@ -19,11 +19,21 @@ from sworn import abi
 from sworn.chain.gateway import Block, Gateway
 from sworn.chain.sender import SENDER_POINTS
 from sworn.chain.transactions import TransactionSender
-from sworn.errors import ChainError, ConfigurationError, ContractRevert, DigestConflict, StoreError, TransientChainError
+from sworn.errors import (
+    ChainError,
+    ConfigurationError,
+    ContractRevert,
+    DigestConflict,
+    StoreError,
+    TraceError,
+    TraceMissing,
+    TransientChainError,
+)
 from sworn.types import RequestId
 from sworn.watcher.inference import Inference, Outcome
 from sworn.watcher.intake import Intake
 from sworn.watcher.jobs import Action, Job, JobStatus
+from sworn.watcher.retention import Retention
 from sworn.watcher.steps import Steps, View
 from sworn.watcher.store.jobs import JobStore
 
@@ -39,6 +49,8 @@ KILL_POINTS: tuple[str, ...] = (
     *(f"{kind}_{point}" for kind in ("propose", "finalize", "fail") for point in SENDER_POINTS),
     "job_settled",
 )
+#: Those that only a model in profile bounded leads to.
+TRACED_KILL_POINTS: tuple[str, ...] = ("trace_kept",)
 #: Consecutive unexpected errors after which a job is parked.
 MAX_ATTEMPTS = 8
 #: Jobs looked at in one turn, besides those that wait for the engine.
@@ -59,6 +71,8 @@ class Watcher:
     store: JobStore
     sender: TransactionSender
     inference: Inference
+    #: None where no model is traced.
+    retention: Retention | None = None
     log: FilteringBoundLogger
     #: Models that run at the same time.
     workers: int = 1
@@ -91,7 +105,7 @@ class Watcher:
     def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
         try:
             return self.turn(pool, stop)
-        except (ChainError, StoreError, ConfigurationError) as error:
+        except (ChainError, StoreError, TraceError, ConfigurationError) as error:
             # A node that refuses us (ConfigurationError) may be a provider's passing mood, while results wait for their
             # windows: only the start is strict about it.
             if once:
@@ -107,6 +121,8 @@ class Watcher:
         changed = self.intake.follow()
         changed |= self._poll_transactions()
         head = self.gateway.block("latest")
+        if self.retention is not None:
+            self.retention.sweep(head)
         changed |= self._collect()
         for job in self._due(head):
             if stop.is_set():
@@ -165,6 +181,8 @@ class Watcher:
             # A reorg may have removed the request while its model ran.
             if job is not None and job.status is JobStatus.SEEN:
                 self._contained(job, partial(self._conclude, job, run))
+            elif run.exception() is None:
+                self.steps.forget(run.result())
         return bool(ended)
 
     def _conclude(self, job: Job, run: Future[Outcome]) -> bool:
@@ -179,6 +197,9 @@ class Watcher:
         except DigestConflict as error:
             self.log.critical("digest_conflict", request_id=job.request_id, reason=str(error))
             return self._park(job, error)
+        except TraceMissing as error:
+            self.log.critical("trace_missing", request_id=job.request_id, reason=str(error))
+            return self._park(job, error)
         except StoreError:
             raise
         except ContractRevert as error:
@@ -189,6 +210,9 @@ class Watcher:
             raise
         except ChainError as error:
             self._postpone(job, str(error), wait_s=self.poll_interval_s)
+        except TraceError as error:
+            # A full disk may have room later; each attempt runs the model, so they grow rarer.
+            self._postpone(job, str(error), wait_s=None)
         except Exception as error:
             # One poisoned job must not stop the others.
             self.log.exception("job_crashed", request_id=job.request_id, attempts=job.attempts)

@@ -118,6 +118,17 @@ class KeySettings(BaseModel):
     result_password_file: Path | None = None
 
 
+class ProfileName(Enum):
+    """What a model's results promise."""
+
+    #: The same bits on every machine; anyone can run it again.
+    EXACT = "exact"
+    #: Within a stated bound of the exact value; the trace of each run is kept.
+    BOUNDED = "bounded"
+    #: No arithmetic promise: by signature only. For models that cannot be compiled.
+    SIGNED = "signed"
+
+
 class ModelSettings(BaseModel):
     """One model that is served, and on which terms."""
 
@@ -127,6 +138,10 @@ class ModelSettings(BaseModel):
     artifact: Path | None = None
     #: The id that the artifact must have; alone, the artifact comes from the cache or a published mirror.
     model_id: HashText | None = None
+    #: None = exact, or for a model_id alone the profile under which it is registered.
+    profile: ProfileName | None = None
+    #: Shapes of inputs whose dimensions the file leaves open; part of the id.
+    input_shapes: dict[str, tuple[Annotated[int, Field(ge=0, lt=2**32)], ...]] = {}
     #: Smallest fee that is accepted.
     price_wei: Amount = 0
     max_value_at_risk_wei: Amount = 0
@@ -188,6 +203,21 @@ class EngineSettings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
 
+class TraceSettings(BaseModel):
+    """Where the values of runs in profile bounded are kept, so that their results can be defended."""
+
+    model_config = _STRICT
+
+    #: None = beside an SQLite database, else below the home directory.
+    folder: Path | None = None
+    #: Of one run; a model that needs more is not served.
+    max_bytes: Annotated[int, Field(ge=1 << 10)] = 1 << 30
+    #: Of all runs together; when they are reached, requests wait.
+    max_total_bytes: Annotated[int, Field(ge=1 << 10)] = 16 << 30
+    #: Seconds after the end of a request's window for which its trace is kept; None = the deployment's tail.
+    keep_s: Annotated[int, Field(ge=0)] | None = None
+
+
 class LogSettings(BaseModel):
     """How logs are written."""
 
@@ -214,12 +244,22 @@ class WatcherSettings(BaseSettings):
     artifacts: Path | None = None
     guards: GuardSettings = GuardSettings()
     engine: EngineSettings = EngineSettings()
+    traces: TraceSettings = TraceSettings()
     log: LogSettings = LogSettings()
 
     @property
     def operator_address(self) -> Address | None:
         """The configured operator, typed."""
         return None if self.operator is None else Address(self.operator)
+
+    @property
+    def trace_folder(self) -> Path | None:
+        """Where traces are kept: as configured, else beside an SQLite database; None where there is neither."""
+        if self.traces.folder is not None:
+            return self.traces.folder.expanduser()
+        url = make_url(self.database_url.get_secret_value())
+        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+        return Path(str(url.database)).parent / "traces" if is_file else None
 
 
 def load_settings(files: Sequence[Path] = (), *, overrides: Mapping[str, Any] | None = None) -> WatcherSettings:
@@ -326,6 +366,7 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
     "chain": ("deployment",),
     "keys": ("transaction_key", "result_key", "password_file", "result_password_file"),
     "models": ("artifact",),
+    "traces": ("folder",),
 }
 
 

@@ -11,13 +11,14 @@ from sworn.chain.gateway import Block
 from sworn.chain.signer import Signer
 from sworn.chain.transactions import Intent, TransactionSender, TransactionStatus
 from sworn.codec.hashing import failure_digest, recover_signer, result_digest, result_of
-from sworn.errors import StoreError
-from sworn.types import ZERO_HASH, Address, Answer, Failure, RequestState
+from sworn.errors import StoreError, TraceMissing
+from sworn.types import ZERO_HASH, Address, Answer, Failure, Profile, RequestState
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.inference import RETRIED, Computed, Outcome, Unanswerable
 from sworn.watcher.jobs import Action, Decision, Job, JobStatus, Oath, decide, effective_deadline
 from sworn.watcher.policy import Circumstances, Guards, Refusal, ServedModel, refusal
 from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.traces import KeptTrace, TraceStore
 
 #: Gas that one transaction may have on any chain (EIP-7825).
 MAX_TRANSACTION_GAS = 1 << 24
@@ -51,6 +52,8 @@ class Steps:
     log: FilteringBoundLogger
     clock: Callable[[], float]
     checkpoint: Callable[[str], None]
+    #: Needed for models in profile bounded only.
+    traces: TraceStore | None = None
 
     def look(self, job: Job, head: Block) -> View:
         """Reads the request's state and decides. Raises `ChainError`."""
@@ -72,7 +75,10 @@ class Steps:
             barred=self.contracts.is_barred(job.request_id, self.operator),
         )
         model = self.models.get(request.model_id)
-        return refusal(job, model=model, guards=self.guards, operator=self.operator, circumstances=circumstances)
+        refused = refusal(job, model=model, guards=self.guards, operator=self.operator, circumstances=circumstances)
+        if refused is None and model is not None and model.traced and not self._has_room(model):
+            return Refusal(reason="there is no room for another trace", for_now=True)
+        return refused
 
     def act(self, job: Job, view: View) -> Job:
         """Does everything but RUN, and returns the job as stored. Raises `ChainError`, `StoreError`, `SignerError`."""
@@ -92,9 +98,14 @@ class Steps:
     def conclude(self, job: Job, outcome: Outcome) -> Job:
         """Stores what a run came to: an oath, a failure, or another try."""
         if isinstance(outcome, Computed):
-            self._swear(job, outcome.output)
+            self._swear(job, outcome)
             return self.keep(job, JobStatus.ANSWERED)
         return self._give_up(job, outcome)
+
+    def forget(self, outcome: Outcome) -> None:
+        """Removes what a run has left that nobody asks for any more. Raises `TraceError`."""
+        if isinstance(outcome, Computed) and outcome.draft is not None and self.traces is not None:
+            self.traces.discard(outcome.draft)
 
     def keep(self, job: Job, status: JobStatus, *, reason: str = "", due_at: int = 0) -> Job:
         """Stores an open job's status; a change of status forgets earlier trouble."""
@@ -124,8 +135,8 @@ class Steps:
         self.log.warning("job_postponed", request_id=job.request_id, reason=reason, attempts=attempts, wait_s=delay)
         return postponed
 
-    def _swear(self, job: Job, output: bytes) -> Oath:
-        answer = Answer(operator=self.operator, trace_root=ZERO_HASH, output=output)
+    def _swear(self, job: Job, computed: Computed) -> Oath:
+        answer = Answer(operator=self.operator, trace_root=computed.trace_root, output=computed.output)
         domain = self.contracts.domain
         result = result_of(job.request, answer, chain_id=domain.chain_id, oracle=domain.oracle)
         oath = Oath(
@@ -134,12 +145,33 @@ class Steps:
             digest=result_digest(result, domain),
             output_root=result.output_root,
             trace_root=result.trace_root,
-            output=output,
+            output=computed.output,
         )
+        if self.traces is not None and computed.draft is not None:
+            # INVARIANT: the trace is durable before the digest is: what has been sworn can be defended.
+            self.traces.keep(KeptTrace(request_id=job.request_id, trace_root=computed.trace_root), computed.draft)
+            self.checkpoint("trace_kept")
         # INVARIANT: the digest is durable before the signature exists; `swear` refuses a second, different one.
-        self.store.swear(oath)
+        self.store.swear(oath, one_answer_per_input=self._promises_bits(job))
         self.checkpoint("digest_journalled")
         return self._signed(oath)
+
+    def _promises_bits(self, job: Job) -> bool:
+        model = self.models.get(job.request.model_id)
+        return model is not None and model.profile is Profile.EXACT
+
+    def _has_room(self, model: ServedModel) -> bool:
+        return self.traces is not None and self.traces.has_room(model.identified.trace_bytes)
+
+    def _require_trace(self, oath: Oath) -> None:
+        """Raises `TraceMissing` for a result that could not be defended."""
+        if oath.trace_root == ZERO_HASH:
+            return
+        kept = KeptTrace(request_id=oath.request_id, trace_root=oath.trace_root)
+        if self.traces is None or self.traces.find(kept) is None:
+            raise TraceMissing(
+                f"the trace 0x{oath.trace_root.hex()} is gone: put the file back, or let the request pass"
+            )
 
     def _signed(self, oath: Oath) -> Oath:
         if oath.signature is not None and recover_signer(oath.digest, oath.signature) == self.result_signer.address:
@@ -160,7 +192,9 @@ class Steps:
         return failing
 
     def _propose(self, job: Job, view: View) -> Job:
-        oath = self._signed(_sworn(job, view))
+        sworn = _sworn(job, view)
+        self._require_trace(sworn)
+        oath = self._signed(sworn)
         data = self.contracts.propose_data(job.request, _answer(oath), oath.signature or b"")
         return self._submit(job, "propose", view, data)
 

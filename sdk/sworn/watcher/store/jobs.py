@@ -104,12 +104,15 @@ class JobStore:
         with self.database.transaction() as connection:
             return _oath(connection, request_id, operator)
 
-    def swear(self, oath: Oath) -> None:
+    def swear(self, oath: Oath, *, one_answer_per_input: bool = False) -> None:
         """Journals a digest before it is signed; the same one again is fine.
 
-        Raises `DigestConflict` when another result was journalled for the request: it must not be signed.
+        Raises `DigestConflict` when another result was journalled for the request, or with ``one_answer_per_input``
+        another output for another request with the same model and input: it must not be signed.
         """
         with self.database.transaction() as connection:
+            if one_answer_per_input:
+                _check_one_answer(connection, oath)
             known = _oath(connection, oath.request_id, Address(oath.operator))
             if known is None:
                 values = {
@@ -181,6 +184,20 @@ def _oath(connection: Connection, request_id: RequestId, operator: Address) -> O
         output=row.output,
         signature=row.signature,
     )
+
+
+def _check_one_answer(connection: Connection, oath: Oath) -> None:
+    asked = select(JOBS.c.model_id, JOBS.c.input_root).where(JOBS.c.request_id == oath.request_id).subquery()
+    other = connection.execute(
+        select(JOBS.c.request_id)
+        .join(asked, (JOBS.c.model_id == asked.c.model_id) & (JOBS.c.input_root == asked.c.input_root))
+        .join(SIGNED_DIGESTS, SIGNED_DIGESTS.c.request_id == JOBS.c.request_id)
+        .where(SIGNED_DIGESTS.c.operator == oath.operator, SIGNED_DIGESTS.c.output_root != oath.output_root)
+        .limit(1)
+    ).scalar()
+    # INVARIANT: where bits are promised, one operator never signs two outputs of one input; that alone convicts it.
+    if other is not None:
+        raise DigestConflict(f"another output is journalled for the same model and input, by request 0x{other.hex()}")
 
 
 def _row(job: Job) -> dict[str, Any]:

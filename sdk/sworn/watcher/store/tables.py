@@ -94,6 +94,7 @@ JOBS = Table(
     Column("created_at", Float(53), nullable=False),
     Column("updated_at", Float(53), nullable=False),
     Index("ix_jobs_open", "status", "due_at", "retry_at"),
+    Index("ix_jobs_statement", "model_id", "input_root"),
 )
 
 #: INVARIANT: one row per request and operator: a second, different result can never be sworn, whatever the jobs say.
