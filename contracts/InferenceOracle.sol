@@ -354,6 +354,39 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
     /* DISPUTE */
 
     /// @inheritdoc IInferenceOracle
+    function dispute(Request calldata request_, address operator, bytes32 outputRoot, bytes32 traceRoot)
+        external
+        onlyDisputeGame
+        returns (ResultId resultId, uint256 closesAt)
+    {
+        RequestId requestId = request_.id(address(this));
+        PackedRequestState packed = _states[requestId];
+        if (packed.status() != Status.Proposed) revert StatusUnexpected(requestId, packed.status(), Status.Proposed);
+        resultId = ResultId.wrap(
+            _hashTypedDataV4(_resultWith(requestId, request_, operator, outputRoot, traceRoot).structHash())
+        );
+        if (_tag(resultId) != packed.resultTag()) revert ResultMismatch(requestId, resultId, packed.resultTag());
+        closesAt = packed.proposedAt() + request_.windowSeconds;
+        if (block.timestamp > closesAt) revert WindowClosed(requestId, closesAt);
+
+        _states[requestId] = packed.withStatus(Status.Disputed);
+
+        emit ResultDisputed(requestId, resultId);
+    }
+
+    /// @inheritdoc IInferenceOracle
+    function uphold(Request calldata request_, ResultId resultId) external onlyDisputeGame {
+        RequestId requestId = request_.id(address(this));
+        PackedRequestState packed = _states[requestId];
+        if (packed.status() != Status.Disputed) revert StatusUnexpected(requestId, packed.status(), Status.Disputed);
+        if (_tag(resultId) != packed.resultTag()) revert ResultMismatch(requestId, resultId, packed.resultTag());
+
+        _states[requestId] = packed.withStatus(Status.Proposed);
+
+        emit ResultUpheld(requestId, resultId);
+    }
+
+    /// @inheritdoc IInferenceOracle
     function refute(Request calldata request_, address operator, ResultId resultId)
         external
         onlyDisputeGame
@@ -362,7 +395,8 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
     {
         RequestId requestId = request_.id(address(this));
         RequestState memory state = _states[requestId].unpack();
-        if (state.status != Status.Proposed || state.resultTag != _tag(resultId)) return false;
+        bool stands = state.status == Status.Proposed || state.status == Status.Disputed;
+        if (!stands || state.resultTag != _tag(resultId)) return false;
 
         bool reopened = request_.operator == address(0);
         bool wasTold = request_.assurance == Assurance.Provisional && state.pending == CallbackKind.None;
@@ -540,13 +574,24 @@ contract InferenceOracle is IInferenceOracle, EIP712, ReentrancyGuardTransient {
         pure
         returns (Result memory)
     {
+        bytes32 outputRoot = TensorPayload.root(answer.output);
+        return _resultWith(requestId, request_, answer.operator, outputRoot, answer.traceRoot);
+    }
+
+    function _resultWith(
+        RequestId requestId,
+        Request calldata request_,
+        address operator,
+        bytes32 outputRoot,
+        bytes32 traceRoot
+    ) private pure returns (Result memory) {
         return Result({
             requestId: requestId,
             modelId: request_.modelId,
             inputRoot: request_.inputRoot,
-            outputRoot: TensorPayload.root(answer.output),
-            traceRoot: answer.traceRoot,
-            operator: answer.operator,
+            outputRoot: outputRoot,
+            traceRoot: traceRoot,
+            operator: operator,
             expiry: request_.deadline
         });
     }

@@ -88,6 +88,8 @@ contract SignedResults is ISignedResults {
         if (block.timestamp <= made.releaseAt) revert UseNotReleased(made.releaseAt, block.timestamp);
         // INVARIANT: the bond behind a refuted result is never freed.
         if (DISPUTE_GAME.convictedBy(resultId) != address(0)) revert ResultConvicted(resultId);
+        // INVARIANT: nor the bond behind one that is under challenge.
+        if (DISPUTE_GAME.isOpen(resultId)) revert ResultUnderDispute(resultId);
 
         delete _uses[resultId][consumer];
         OPERATOR_REGISTRY.releaseBond(made.operator, made.bondWei, 0);

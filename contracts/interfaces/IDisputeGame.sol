@@ -87,6 +87,10 @@ interface IDisputeGame {
     /// @param resultId The result.
     function convictedBy(ResultId resultId) external view returns (address);
 
+    /// @notice Whether the result is under challenge. Never, in a game without fault disputes.
+    /// @param resultId The result.
+    function isOpen(ResultId resultId) external view returns (bool);
+
     /// @notice Rewards and compensations that an account can withdraw.
     /// @param account Whose.
     function rewardOf(address account) external view returns (uint256);

@@ -43,6 +43,8 @@ interface IInferenceOracle {
     error DeadlineNotPassed(RequestId requestId, uint256 deadline);
     /// @notice Thrown when a result is finalized inside its challenge window.
     error WindowOpen(RequestId requestId, uint256 closesAt);
+    /// @notice Thrown when a result is challenged after its window.
+    error WindowClosed(RequestId requestId, uint256 closedAt);
     /// @notice Thrown when somebody else than the named operator answers.
     error OperatorNotNamed(RequestId requestId, address operator, address named);
     /// @notice Thrown when an operator answers a request from which a conviction has barred it.
@@ -97,6 +99,14 @@ interface IInferenceOracle {
     /// @param operator Who was paid.
     /// @param resultId The final result.
     event ResultFinalized(RequestId indexed requestId, address indexed operator, ResultId resultId);
+    /// @notice Emitted when a proposed result is challenged.
+    /// @param requestId Id of the request.
+    /// @param resultId The result.
+    event ResultDisputed(RequestId indexed requestId, ResultId resultId);
+    /// @notice Emitted when a challenged result stands: nobody proved a fault in time. It can be finalized.
+    /// @param requestId Id of the request.
+    /// @param resultId The result.
+    event ResultUpheld(RequestId indexed requestId, ResultId resultId);
     /// @notice Emitted when a proposed result is refuted.
     /// @param requestId Id of the request.
     /// @param operator Whose result.
@@ -198,7 +208,24 @@ interface IInferenceOracle {
     /// @param account Whose credit; it receives the ether.
     function withdrawFor(address payable account) external;
 
-    /// @notice Refutes a proposed result. Only for the dispute game.
+    /// @notice Puts a proposed result under challenge: it cannot be finalized until it is upheld. Only for the dispute
+    /// game.
+    /// @param request The request's preimage.
+    /// @param operator Who swore to it.
+    /// @param outputRoot Root of its output.
+    /// @param traceRoot Root of its trace; zero if it has none.
+    /// @return resultId EIP-712 digest of the result.
+    /// @return closesAt Last second of the challenge window.
+    function dispute(Request calldata request, address operator, bytes32 outputRoot, bytes32 traceRoot)
+        external
+        returns (ResultId resultId, uint256 closesAt);
+
+    /// @notice Ends a challenge in the result's favour. Only for the dispute game.
+    /// @param request The request's preimage.
+    /// @param resultId The result.
+    function uphold(Request calldata request, ResultId resultId) external;
+
+    /// @notice Refutes a proposed or disputed result. Only for the dispute game.
     /// @param request The request's preimage.
     /// @param operator Whose result.
     /// @param resultId The result.

@@ -18,6 +18,8 @@ interface ISignedResults {
     error ResultTraceMissing(ModelId modelId);
     /// @notice Thrown when a result has been refuted.
     error ResultConvicted(ResultId resultId);
+    /// @notice Thrown when a bond is released while the result is under challenge.
+    error ResultUnderDispute(ResultId resultId);
     /// @notice Thrown when a signer's authority does not reach the result's expiry.
     error ResultSignerInvalid(address operator, address signer, uint256 notAfter);
     /// @notice Thrown when the address to compensate is zero.

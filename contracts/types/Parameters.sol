@@ -19,3 +19,20 @@ struct Parameters {
     // Longest time from a challenge to a verdict.
     uint32 maxDisputeSeconds;
 }
+
+/// @dev The clocks and prices of fault disputes.
+struct DisputeParameters {
+    // As in `Parameters`.
+    uint32 tailSeconds;
+    uint32 maxDisputeSeconds;
+    // Phases of a dispute after its challenge window; together at most `maxDisputeSeconds`. The operator's time to commit
+    // to its trace; the challengers' to demand parts of it; the operator's to show each; the challengers' to commit to a
+    // fault; and theirs to prove it.
+    uint32 traceSeconds;
+    uint32 demandSeconds;
+    uint32 discloseSeconds;
+    uint32 commitSeconds;
+    uint32 revealSeconds;
+    // Bonds and prices assume at least this gas price.
+    uint64 floorGasPriceWei;
+}

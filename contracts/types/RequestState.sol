@@ -16,7 +16,9 @@ enum Status {
     // The named operator signed a typed failure; refunded.
     Failed,
     // The named operator's result was proven false, or it swore two answers; refunded.
-    Refuted
+    Refuted,
+    // The proposed result is under challenge.
+    Disputed
 }
 
 /// @dev The callback that has not succeeded yet.
@@ -76,5 +78,25 @@ library RequestStateLibrary {
         state.extensionSeconds = uint32(word >> 24);
         state.proposedAt = uint40(word >> 56);
         state.resultTag = bytes20(uint160(word >> 96));
+    }
+
+    /// @notice One field of a slot's word.
+    function status(PackedRequestState packed) internal pure returns (Status) {
+        return Status(uint8(PackedRequestState.unwrap(packed)));
+    }
+
+    /// @notice One field of a slot's word.
+    function proposedAt(PackedRequestState packed) internal pure returns (uint256) {
+        return uint40(PackedRequestState.unwrap(packed) >> 56);
+    }
+
+    /// @notice One field of a slot's word.
+    function resultTag(PackedRequestState packed) internal pure returns (bytes20) {
+        return bytes20(uint160(PackedRequestState.unwrap(packed) >> 96));
+    }
+
+    /// @notice The word with another status.
+    function withStatus(PackedRequestState packed, Status changed) internal pure returns (PackedRequestState) {
+        return PackedRequestState.wrap(PackedRequestState.unwrap(packed) >> 8 << 8 | uint256(changed));
     }
 }

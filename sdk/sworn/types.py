@@ -88,6 +88,32 @@ class Status(IntEnum):
     FAILED = 5
     #: The named operator's result was proven false, or it swore two answers; refunded.
     REFUTED = 6
+    #: The proposed result is under challenge.
+    DISPUTED = 7
+
+
+class DisputeStatus(IntEnum):
+    """Where a dispute over a result stands on chain."""
+
+    #: Never challenged.
+    NONE = 0
+    #: Challengers look for a fault, the operator answers demands.
+    OPEN = 1
+    #: The result was proven false, or its operator fell silent.
+    REFUTED = 2
+    #: Nobody proved a fault in time.
+    UPHELD = 3
+
+
+class Part(IntEnum):
+    """What of a trace a challenger demands to see."""
+
+    #: Nodes of the tree over the values' data roots.
+    VALUES = 0
+    #: Nodes of the tree over a value's chunks.
+    NODES = 1
+    #: Up to 16 chunks of a value.
+    CHUNKS = 2
 
 
 class CallbackKind(IntEnum):

@@ -28,6 +28,19 @@ PARAMETERS: Mapping[str, int] = MappingProxyType(
         "maxDisputeSeconds": 7 * DAY,
     }
 )
+#: In the order of `DisputeParameters` in the same file.
+DISPUTE_PARAMETERS: Mapping[str, int] = MappingProxyType(
+    {
+        "tailSeconds": DAY,
+        "maxDisputeSeconds": 7 * DAY,
+        "traceSeconds": 3600,
+        "demandSeconds": 7200,
+        "discloseSeconds": 1800,
+        "commitSeconds": 1800,
+        "revealSeconds": 1200,
+        "floorGasPriceWei": 10**9,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +54,8 @@ class System:
     oracle: Contract
     dispute_game: Contract
     signed_results: Contract
+    referee: Contract
+    trace_verifier: Contract
 
     @property
     def domain(self) -> Domain:
@@ -49,22 +64,28 @@ class System:
 
     @property
     def contracts(self) -> tuple[Contract, ...]:
-        """All five."""
+        """The five that hold state or money."""
         return self.model_registry, self.operator_registry, self.oracle, self.dispute_game, self.signed_results
 
 
 def deploy_system(chain: Chain, *, deployer: Account, parameters: Mapping[str, int] = PARAMETERS) -> System:
     """Deploys everything; the contracts name each other, so their addresses are computed first."""
+    referee = chain.deploy("RefereeStub", by=deployer)
+    verifier = chain.deploy("TraceVerifier", by=deployer)
     models, operators, oracle, disputes, signed = (chain.next_address(deployer, skip=skip) for skip in range(5))
-    values = tuple(parameters.values())
+    values, clocks = tuple(parameters.values()), tuple(DISPUTE_PARAMETERS.values())
     system = System(
         chain=chain,
         parameters=parameters,
         model_registry=chain.deploy("ModelRegistry", by=deployer),
         operator_registry=chain.deploy("OperatorRegistry", oracle, signed, disputes, values, by=deployer),
         oracle=chain.deploy("InferenceOracle", models, operators, disputes, values, by=deployer),
-        dispute_game=chain.deploy("DisputeGame", oracle, operators, models, signed, by=deployer),
+        dispute_game=chain.deploy(
+            "FaultDisputeGame", oracle, operators, models, signed, referee, verifier, clocks, by=deployer
+        ),
         signed_results=chain.deploy("SignedResults", oracle, operators, models, disputes, values, by=deployer),
+        referee=referee,
+        trace_verifier=verifier,
     )
     assert tuple(contract.address for contract in system.contracts) == (models, operators, oracle, disputes, signed)
     return system
