@@ -33,7 +33,7 @@ def court(scene: Scene, challenger: Account) -> Court:
     return court
 
 
-def test_fault_convicts(court: Court, scene: Scene, operator: Account, challenger: Account) -> None:
+def test_proven_fault_convicts_operator(court: Court, scene: Scene, operator: Account, challenger: Account) -> None:
     """Commit, wait, prove: the result is refuted at once."""
     court.commit_fault(by=challenger)
     court.ripen()

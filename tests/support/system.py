@@ -68,21 +68,27 @@ class System:
         return self.model_registry, self.operator_registry, self.oracle, self.dispute_game, self.signed_results
 
 
-def deploy_system(chain: Chain, *, deployer: Account, parameters: Mapping[str, int] = PARAMETERS) -> System:
-    """Deploys everything; the contracts name each other, so their addresses are computed first."""
+def deploy_system(
+    chain: Chain, *, deployer: Account, parameters: Mapping[str, int] = PARAMETERS, judges_faults: bool = True
+) -> System:
+    """Deploys everything; the contracts name each other, so their addresses are computed first.
+
+    Without ``judges_faults`` the game is the one that deployments have today.
+    """
     referee = chain.deploy("RefereeStub", by=deployer)
     verifier = chain.deploy("TraceVerifier", by=deployer)
     models, operators, oracle, disputes, signed = (chain.next_address(deployer, skip=skip) for skip in range(5))
     values, clocks = tuple(parameters.values()), tuple(DISPUTE_PARAMETERS.values())
+    parties = (oracle, operators, models, signed)
+    whole = ("FaultDisputeGame", *parties, referee, verifier, clocks)
+    game = whole if judges_faults else ("DisputeGame", *parties)
     system = System(
         chain=chain,
         parameters=parameters,
         model_registry=chain.deploy("ModelRegistry", by=deployer),
         operator_registry=chain.deploy("OperatorRegistry", oracle, signed, disputes, values, by=deployer),
         oracle=chain.deploy("InferenceOracle", models, operators, disputes, values, by=deployer),
-        dispute_game=chain.deploy(
-            "FaultDisputeGame", oracle, operators, models, signed, referee, verifier, clocks, by=deployer
-        ),
+        dispute_game=chain.deploy(*game, by=deployer),
         signed_results=chain.deploy("SignedResults", oracle, operators, models, disputes, values, by=deployer),
         referee=referee,
         trace_verifier=verifier,
