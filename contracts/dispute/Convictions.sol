@@ -103,13 +103,18 @@ abstract contract Convictions is IDisputeGame, ReentrancyGuardTransient {
         returns (ResultId resultId)
     {
         if (!_isOffchain(result)) {
-            bool belongs = request.id(address(ORACLE)) == result.requestId && request.modelId == result.modelId
-                && request.inputRoot == result.inputRoot;
-            if (!belongs) revert StatementMismatch(result.requestId);
+            _requireRequestOf(result, request);
             // INVARIANT: nobody is convicted over, or compensated for, a request that was never made.
             if (ORACLE.stateOf(result.requestId).status == Status.None) revert RequestNotMade(result.requestId);
         }
         return _requireSigned(result, signature);
+    }
+
+    /// @dev The result answers this very request.
+    function _requireRequestOf(Result memory result, Request calldata request) internal view {
+        bool belongs = request.id(address(ORACLE)) == result.requestId && request.modelId == result.modelId
+            && request.inputRoot == result.inputRoot;
+        if (!belongs) revert StatementMismatch(result.requestId);
     }
 
     /// @dev An authorised signer swore to the result.

@@ -407,6 +407,8 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         ResultId resultId,
         address prover
     ) private {
+        // INVARIANT: the request whose bond is slashed, and whose requester is compensated, is the one that was answered.
+        if (!_isOffchain(result)) _requireRequestOf(result, request);
         dispute.opening.status = DisputeStatus.Refuted;
         (, uint256 slashedWei) = _slashProposed(result, request, resultId);
         (, uint256 chargedWei) = _convict(result, request, resultId, prover);
@@ -443,8 +445,10 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         uint256 rewardWei = dispute.rewardWei;
         uint256 spentWei = dispute.spentWei;
         if (spentWei != 0) {
-            // What disclosures cost is repaid first, as far as the reward reaches.
-            uint256 repaidWei = spentWei < rewardWei ? spentWei : rewardWei;
+            // What disclosures cost is repaid first, from at most half of the reward: an operator that pays itself for
+            // disclosures must not take the prover's share.
+            uint256 mostWei = rewardWei / 2;
+            uint256 repaidWei = spentWei < mostWei ? spentWei : mostWei;
             amountWei = (repaidWei * challenger.spentWei) / spentWei;
             rewardWei -= repaidWei;
         }

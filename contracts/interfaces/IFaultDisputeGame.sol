@@ -228,7 +228,7 @@ interface IFaultDisputeGame is IDisputeGame {
     /// @param request The request that it answers; ignored for an off-chain result.
     function resolve(Result calldata result, Request calldata request) external;
 
-    /// @notice Credits a challenger of a refuted result its bond, what it paid for demands as far as the reward reaches,
+    /// @notice Credits a challenger of a refuted result its bond, what it paid for demands as far as half the reward reaches,
     /// and its share of the reward. Anyone may, when no earlier commitment can be proven any more.
     /// @param resultId The result.
     /// @param account Whose.

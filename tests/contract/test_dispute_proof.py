@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,33 @@ def test_proof_after_commitment_lapsed_reverts(court: Court, challenger: Account
     with reverts("MoveTooLate", until=until):
         court.prove(by=challenger, trace_root=TRACE.root)
     court.convict(by=challenger, trace_root=TRACE.root)
+
+
+def test_conviction_over_another_request_reverts(
+    court: Court, scene: Scene, operator: Account, challenger: Account
+) -> None:
+    """A made-up request with a high value at risk slashes nothing, compensates nobody, and bars nobody."""
+    dear = scene.make_request(value_at_risk_wei=10**18, refund_to=challenger.address)
+    stranger_court = replace(court, request=dear)
+    before = scene.account_of(operator)
+    court.commit_fault(by=challenger)
+    court.ripen()
+
+    with reverts("StatementMismatch", request_id=request_id_of(court)):
+        stranger_court.prove(by=challenger, trace_root=TRACE.root)
+    assert scene.account_of(operator) == before
+    assert court.state["status"] == DisputeStatus.OPEN
+
+
+def test_silence_over_another_request_reverts(scene: Scene, challenger: Account) -> None:
+    """The same, where nothing has to be proven."""
+    court = try_result(scene)
+    court.open(by=challenger)
+    scene.chain.travel(to=court.ends_at + 1)
+    dear = scene.make_request(value_at_risk_wei=10**18, refund_to=challenger.address)
+
+    with reverts("StatementMismatch", request_id=request_id_of(court)):
+        replace(court, request=dear).convict_silence()
 
 
 def test_proof_without_commitment_reverts(court: Court, challenger: Account) -> None:

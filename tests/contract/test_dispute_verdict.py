@@ -164,8 +164,8 @@ def test_demands_are_repaid_before_shares(
     assert court.reward_of(challenger) == CHALLENGE_WEI + REWARD_WEI - price
 
 
-def test_repayment_is_no_more_than_reward(court: Court, challenger: Account, stranger: Account) -> None:
-    """Demands dearer than the reward are repaid in part; nobody is paid out of the requester's share."""
+def test_repayment_is_no_more_than_half_the_reward(court: Court, challenger: Account, stranger: Account) -> None:
+    """Whoever pays an operator dearly for disclosures, its friend perhaps, leaves the prover half at least."""
     court.join(by=stranger)
     for party, paid in ((stranger, 3 * REWARD_WEI), (challenger, REWARD_WEI)):
         court.demand(TARGET, by=party, price_wei=paid)
@@ -176,8 +176,8 @@ def test_repayment_is_no_more_than_reward(court: Court, challenger: Account, str
     court.claim(challenger)
     court.claim(stranger)
 
-    assert court.reward_of(challenger) == CHALLENGE_WEI + REWARD_WEI // 4
-    assert court.reward_of(stranger) == CHALLENGE_WEI + REWARD_WEI * 3 // 4
+    assert court.reward_of(challenger) == CHALLENGE_WEI + REWARD_WEI // 2 + REWARD_WEI // 8
+    assert court.reward_of(stranger) == CHALLENGE_WEI + REWARD_WEI * 3 // 8
 
 
 def test_silence_pays_challengers_by_their_bonds(
