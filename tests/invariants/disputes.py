@@ -15,31 +15,16 @@ from tests.invariants.walk import OPERATORS, OUTPUT_PICKS, PICKS, SLIPS, Walk
 from tests.invariants.walker import HONEST
 from tests.invariants.world import INPUTS, OUTPUTS
 from tests.support.chain import Statement
+from tests.support.court import NO_REQUEST
 from tests.support.system import ETHER
 
 from sworn.codec.hashing import result_digest
 from sworn.codec.trees import payload_root
-from sworn.types import ZERO_ADDRESS, ZERO_HASH, Address, Assurance, ModelId, Request, RequestId, Result, Status
+from sworn.types import ZERO_HASH, Address, Request, RequestId, Result, Status
 
 #: What a statement is about.
 ASKED, OFFCHAIN, NEVER_ASKED = range(3)
 SUBJECTS = st.sampled_from([ASKED, ASKED, ASKED, OFFCHAIN, OFFCHAIN, NEVER_ASKED])
-
-#: Stands for the request of a statement that has none.
-NO_REQUEST = Request(
-    model_id=ModelId(ZERO_HASH),
-    input_root=ZERO_HASH,
-    requester=ZERO_ADDRESS,
-    operator=ZERO_ADDRESS,
-    refund_to=ZERO_ADDRESS,
-    fee_wei=0,
-    value_at_risk_wei=0,
-    callback_gas=0,
-    window_s=0,
-    deadline=0,
-    assurance=Assurance.FINAL,
-    salt=ZERO_HASH,
-)
 
 
 class FullWalk(Walk):

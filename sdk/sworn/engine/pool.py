@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,10 +76,10 @@ class WorkerPool:
     def load(self, worker: Worker, key: str, header: dict[str, Any], artifact: bytes, *, limits: RunLimits) -> Message:
         """Has a worker prepare a model unless it has it; the artifact travels only when it is needed."""
         order = {"operation": "load", "key": key, **header}
-        bounds = {"timeout_s": limits.load_timeout_s, "memory_bytes": limits.memory_bytes}
-        answer = worker.exchange(order, **bounds)  # type: ignore[arg-type]
+        exchange = partial(worker.exchange, timeout_s=limits.load_timeout_s, memory_bytes=limits.memory_bytes)
+        answer = exchange(order)
         if answer.header.get("status") == "needed":
-            answer = worker.exchange(order, (artifact,), **bounds)  # type: ignore[arg-type]
+            answer = exchange(order, (artifact,))
             if answer.header.get("status") == "loaded":
                 with self._lock:
                     self._loads += 1
