@@ -33,6 +33,8 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
     uint256 public constant MATURITY_BLOCKS = 5;
     // Demands of one challenger that wait at a time.
     uint256 public constant MAX_OPEN_DEMANDS = 4;
+    // An opener's bond, as a multiple of the smallest: room for a base fee that moves.
+    uint256 public constant MAX_OPENING_FACTOR = 4;
 
     // What an operator's answers cost at most; bonds and prices are sized by it.
     uint256 private constant TRACE_GAS = 200_000;
@@ -388,6 +390,10 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         Dispute storage dispute = _disputes[resultId];
         if (dispute.opening.status != DisputeStatus.None) revert DisputeExists(resultId, dispute.opening.status);
         if (msg.value < bondWei) revert ChallengeBondTooLow(msg.value, bondWei);
+        // INVARIANT: who joins posts the opener's bond, so a friend of the operator must not price others out with its own.
+        if (msg.value > MAX_OPENING_FACTOR * bondWei) {
+            revert ChallengeBondTooHigh(msg.value, MAX_OPENING_FACTOR * bondWei);
+        }
 
         dispute.opening = Opening({
             status: DisputeStatus.Open,

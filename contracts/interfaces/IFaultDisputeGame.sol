@@ -26,6 +26,8 @@ interface IFaultDisputeGame is IDisputeGame {
     error DisputeExists(ResultId resultId, DisputeStatus status);
     /// @notice Thrown when a challenger sends less than the bond.
     error ChallengeBondTooLow(uint256 sentWei, uint256 bondWei);
+    /// @notice Thrown when an opener sends more than four times the bond, which others would have to match.
+    error ChallengeBondTooHigh(uint256 sentWei, uint256 maximumWei);
     /// @notice Thrown when a challenger joins twice.
     error AlreadyChallenger(ResultId resultId, address account);
     /// @notice Thrown when a move needs an open dispute.

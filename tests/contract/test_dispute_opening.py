@@ -86,6 +86,14 @@ def test_challenge_with_too_small_bond_reverts(court: Court, system: System, cha
         court.open(by=challenger, bond_wei=least // 2)
 
 
+def test_friend_cannot_price_others_out_with_its_bond(court: Court, system: System, challenger: Account) -> None:
+    """Whoever joins matches the opener's bond, which is therefore capped."""
+    most = 4 * system.dispute_game.call("challengeBondFor", VALUE_AT_RISK_WEI)
+
+    with reverts("ChallengeBondTooHigh", sent_wei=2 * most):
+        court.open(by=challenger, bond_wei=2 * most)
+
+
 def test_bond_grows_with_value_at_risk(system: System) -> None:
     """Challenging a dear answer costs at least 1 % of what is at stake."""
     assert system.dispute_game.call("challengeBondFor", 10**21) == 10**19
