@@ -2,19 +2,41 @@
 pragma solidity 0.8.37;
 
 import {Convictions} from "./dispute/Convictions.sol";
+import {Disputes} from "./dispute/Disputes.sol";
 import {Equivocations} from "./dispute/Equivocations.sol";
 import {IInferenceOracle} from "./interfaces/IInferenceOracle.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IOperatorRegistry} from "./interfaces/IOperatorRegistry.sol";
+import {IReferee} from "./interfaces/IReferee.sol";
 import {ISignedResults} from "./interfaces/ISignedResults.sol";
+import {ITraceVerifier} from "./interfaces/ITraceVerifier.sol";
+import {ResultId} from "./types/Ids.sol";
+import {DisputeParameters} from "./types/Parameters.sol";
 
-/// @title DisputeGame
-/// @dev Judges equivocation only; `FaultDisputeGame` judges single elements besides.
-contract DisputeGame is Equivocations {
+/// @title FaultDisputeGame
+contract FaultDisputeGame is Equivocations, Disputes {
     constructor(
         IInferenceOracle oracle,
         IOperatorRegistry operatorRegistry,
         IModelRegistry modelRegistry,
-        ISignedResults signedResults
-    ) Convictions(oracle, operatorRegistry, modelRegistry, signedResults) {}
+        ISignedResults signedResults,
+        IReferee referee,
+        ITraceVerifier traceVerifier,
+        DisputeParameters memory parameters
+    )
+        Convictions(oracle, operatorRegistry, modelRegistry, signedResults)
+        Disputes(referee, traceVerifier, parameters)
+    {}
+
+    function _isOpen(ResultId resultId) internal view override(Convictions, Disputes) returns (bool) {
+        return Disputes._isOpen(resultId);
+    }
+
+    function _closeDispute(ResultId resultId) internal override(Convictions, Disputes) {
+        Disputes._closeDispute(resultId);
+    }
+
+    function _requireSettled(ResultId resultId) internal view override(Convictions, Disputes) {
+        Disputes._requireSettled(resultId);
+    }
 }
