@@ -10,11 +10,10 @@ import {IOperatorRegistry} from "./interfaces/IOperatorRegistry.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
 import {ISignedResults} from "./interfaces/ISignedResults.sol";
 import {ITraceVerifier} from "./interfaces/ITraceVerifier.sol";
-import {ResultId} from "./types/Ids.sol";
 import {DisputeParameters} from "./types/Parameters.sol";
 
-/// @title FaultDisputeGame
-contract FaultDisputeGame is Equivocations, Disputes {
+/// @title DisputeGame
+contract DisputeGame is Equivocations, Disputes {
     constructor(
         IInferenceOracle oracle,
         IOperatorRegistry operatorRegistry,
@@ -27,16 +26,4 @@ contract FaultDisputeGame is Equivocations, Disputes {
         Convictions(oracle, operatorRegistry, modelRegistry, signedResults)
         Disputes(referee, traceVerifier, parameters)
     {}
-
-    function _isOpen(ResultId resultId) internal view override(Convictions, Disputes) returns (bool) {
-        return Disputes._isOpen(resultId);
-    }
-
-    function _closeDispute(ResultId resultId) internal override(Convictions, Disputes) {
-        Disputes._closeDispute(resultId);
-    }
-
-    function _requireSettled(ResultId resultId) internal view override(Convictions, Disputes) {
-        Disputes._requireSettled(resultId);
-    }
 }

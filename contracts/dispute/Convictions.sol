@@ -86,15 +86,13 @@ abstract contract Convictions is IDisputeGame, ReentrancyGuardTransient {
     /* INTERNAL */
 
     /// @dev Whether the result is under challenge.
-    function _isOpen(ResultId) internal view virtual returns (bool) {
-        return false;
-    }
+    function _isOpen(ResultId resultId) internal view virtual returns (bool);
 
     /// @dev The result has been convicted, whatever else was going on about it.
-    function _closeDispute(ResultId resultId) internal virtual {}
+    function _closeDispute(ResultId resultId) internal virtual;
 
     /// @dev Reverts while another may still take the prover's place.
-    function _requireSettled(ResultId resultId) internal view virtual {}
+    function _requireSettled(ResultId resultId) internal view virtual;
 
     /// @dev The result belongs to its request, which was really made, and an authorised signer swore to it.
     function _authenticate(Result memory result, Request calldata request, bytes calldata signature)

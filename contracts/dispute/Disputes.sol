@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {IFaultDisputeGame} from "../interfaces/IFaultDisputeGame.sol";
+import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {ITraceVerifier} from "../interfaces/ITraceVerifier.sol";
 import {Challenger, Demand, Dispute, DisputeStatus, Opening, Part, Target} from "../types/Dispute.sol";
@@ -15,7 +15,7 @@ import {Result} from "../types/Result.sol";
 import {Convictions} from "./Convictions.sol";
 
 /// @title Challenges to one result: trace, demands, fault proof, verdict, shares.
-abstract contract Disputes is IFaultDisputeGame, Convictions {
+abstract contract Disputes is IDisputeGame, Convictions {
     using SafeCast for uint256;
 
     IReferee public immutable REFEREE;
@@ -73,7 +73,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
 
     /* OPENING */
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     /// @dev Not guarded against reentrancy: it calls the protocol's own contracts only, and a dispute of its own.
     function challenge(Request calldata request, address operator, bytes32 outputRoot, bytes32 traceRoot)
         external
@@ -86,7 +86,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         _openDispute(resultId, operator, request.modelId, closesAt, challengeBondFor(request.valueAtRiskWei));
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function challengeOffchain(Result calldata result, bytes calldata signature)
         external
         payable
@@ -100,7 +100,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         _openDispute(resultId, result.operator, result.modelId, closesAt, challengeBondFor(0));
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function join(ResultId resultId) external payable nonReentrant {
         Dispute storage dispute = _open(resultId);
         if (block.timestamp > dispute.opening.closesAt) revert ChallengeTooLate(resultId, dispute.opening.closesAt);
@@ -117,12 +117,12 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
 
     /* TRACE */
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function commitTrace(Result calldata result, bytes32 traceRoot, bytes calldata signature) external nonReentrant {
         _commitTrace(result, traceRoot, new bytes32[](0), signature);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function commitTraceRoots(Result calldata result, bytes32[] calldata dataRoots, bytes calldata signature)
         external
         nonReentrant
@@ -133,7 +133,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         _commitTrace(result, TRACE_VERIFIER.rootOf(dataRoots), dataRoots, signature);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function demand(Result calldata result, Target calldata target) external payable nonReentrant {
         ResultId resultId = ORACLE.digestOf(result);
         Dispute storage dispute = _open(resultId);
@@ -157,7 +157,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         emit Demanded(resultId, msg.sender, demandId, target, msg.value, dueAt);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function disclose(Result calldata result, address challenger, Target calldata target, bytes calldata disclosure)
         external
         nonReentrant
@@ -187,7 +187,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
 
     /* PROOF */
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function commitFault(ResultId resultId, bytes32 commitment) external nonReentrant {
         Dispute storage dispute = _open(resultId);
         Challenger storage challenger = _requireChallenger(resultId, msg.sender);
@@ -202,7 +202,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         emit FaultCommitted(resultId, msg.sender, commitment);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function proveFault(Result calldata result, Request calldata request, bytes calldata proof, bytes32 salt)
         external
         nonReentrant
@@ -244,7 +244,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
 
     /* VERDICT */
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function convictSilence(
         Result calldata result,
         Request calldata request,
@@ -268,7 +268,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         emit SilenceConvicted(resultId, result.operator, msg.sender);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function resolve(Result calldata result, Request calldata request) external nonReentrant {
         ResultId resultId = ORACLE.digestOf(result);
         Dispute storage dispute = _open(resultId);
@@ -292,7 +292,7 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
         emit DisputeResolved(resultId, result.operator, bondsWei);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function claim(ResultId resultId, address account) external nonReentrant {
         Dispute storage dispute = _disputes[resultId];
         if (dispute.opening.status != DisputeStatus.Refuted) {
@@ -314,44 +314,44 @@ abstract contract Disputes is IFaultDisputeGame, Convictions {
 
     /* VIEWS */
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function disputeOf(ResultId resultId) external view returns (Dispute memory) {
         return _disputes[resultId];
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function challengerOf(ResultId resultId, address account) external view returns (Challenger memory) {
         return _challengers[resultId][account];
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function demandOf(bytes32 demandId) external view returns (Demand memory) {
         return _demands[demandId];
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function demandIdOf(ResultId resultId, address challenger, Target calldata target) external pure returns (bytes32) {
         return _demandId(resultId, challenger, target);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function endsAt(ResultId resultId) external view returns (uint256) {
         return _endsAt(_disputes[resultId]);
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function challengeBondFor(uint256 valueAtRiskWei) public view returns (uint256) {
         uint256 answeringWei = (TRACE_GAS * _gasPrice() * 3) / 2;
         uint256 shareWei = valueAtRiskWei / 100;
         return answeringWei > shareWei ? answeringWei : shareWei;
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function disclosurePrice(Part part) public view returns (uint256) {
         return (part == Part.Chunks ? CHUNKS_GAS : NODES_GAS) * _gasPrice();
     }
 
-    /// @inheritdoc IFaultDisputeGame
+    /// @inheritdoc IDisputeGame
     function faultCommitment(ResultId resultId, address prover, uint8 kind, uint32 value, uint64 index, bytes32 salt)
         public
         pure

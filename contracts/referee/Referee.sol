@@ -42,13 +42,13 @@ contract Referee is IReferee {
         IRule floatContractionRule,
         IRule integerContractionRule,
         IRule pointwiseRule,
-        IRule realFunctionsRule
+        IRule realFunctionRule
     ) {
         selection = selectionRule;
         floatContraction = floatContractionRule;
         integerContraction = integerContractionRule;
         pointwise = pointwiseRule;
-        realFunctions = realFunctionsRule;
+        realFunctions = realFunctionRule;
     }
 
     /// @inheritdoc IReferee

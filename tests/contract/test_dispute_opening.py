@@ -239,4 +239,4 @@ def test_commitments_that_never_ripen_cannot_be_deployed(chain: Chain, system: S
 def _deploy(chain: Chain, system: System, deployer: Account, parameters: dict[str, int]) -> None:
     parties = (system.oracle, system.operator_registry, system.model_registry, system.signed_results)
     addresses = [to_abi(party) for party in (*parties, system.referee, system.trace_verifier)]
-    chain.deploy("FaultDisputeGame", *addresses, tuple(parameters.values()), by=deployer)
+    chain.deploy("DisputeGame", *addresses, tuple(parameters.values()), by=deployer)

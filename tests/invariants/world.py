@@ -108,7 +108,7 @@ def make_world(chain: Chain) -> World:
     """Deploys everything on a fresh chain."""
     accounts = funded_accounts()
     deployer = accounts[0]
-    system = deploy_system(chain, deployer=deployer, parameters=PARAMETERS, judges_faults=False)
+    system = deploy_system(chain, deployer=deployer, parameters=PARAMETERS)
     models = tuple(
         ModelId(system.model_registry.send("register", make_model(profile, tag=profile), by=deployer).returned)
         for profile in PROFILES

@@ -36,7 +36,7 @@ class GasCost:
 
 def measure_gas(node: Node) -> Mapping[str, GasCost]:
     """Plays every move on a fresh chain, twice, and takes the second."""
-    scene = set_scene(deploy_system(Chain(node), deployer=funded_account(0), judges_faults=False), funded_accounts())
+    scene = set_scene(deploy_system(Chain(node), deployer=funded_account(0)), funded_accounts())
     workload = _Workload(scene)
     return {**{name: workload.measure(move) for name, move in workload.moves().items()}, **workload.batches()}
 

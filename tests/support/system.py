@@ -73,21 +73,17 @@ def deploy_system(
     *,
     deployer: Account,
     parameters: Mapping[str, int] = PARAMETERS,
-    judges_faults: bool = True,
     referee: Contract | None = None,
 ) -> System:
     """Deploys everything; the contracts name each other, so their addresses are computed first.
 
-    Without ``judges_faults`` the game is the one that deployments have today. Without a ``referee`` one is there that
-    believes every proof.
+    Without a ``referee`` one is there that believes every proof.
     """
     referee = referee or chain.deploy("RefereeStub", by=deployer)
     verifier = chain.deploy("TraceVerifier", by=deployer)
     models, operators, oracle, disputes, signed = (chain.next_address(deployer, skip=skip) for skip in range(5))
     values, clocks = tuple(parameters.values()), tuple(DISPUTE_PARAMETERS.values())
-    parties = (oracle, operators, models, signed)
-    whole = ("FaultDisputeGame", *parties, referee, verifier, clocks)
-    game = whole if judges_faults else ("DisputeGame", *parties)
+    game = ("DisputeGame", oracle, operators, models, signed, referee, verifier, clocks)
     system = System(
         chain=chain,
         parameters=parameters,
