@@ -36,12 +36,14 @@ ROWS = MappingProxyType(
         "referee": 2,
         "chain": 2,
         "storage": 2,
-        "client": 3,
         "verification": 3,
-        "watcher": 3,
-        "cli": 4,
-        "testing": 4,
-        "": 5,
+        "dispute": 4,
+        "client": 5,
+        "watcher": 5,
+        "web": 6,
+        "cli": 7,
+        "testing": 7,
+        "": 8,
     }
 )
 

@@ -56,104 +56,108 @@ def abi_encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
 def request_params_to_abi(request: Request) -> tuple[Any, ...]:
     """The `RequestParams` from which the oracle makes this request; requester and fee come from the transaction."""
     return (
-        _word(request.model_id),
-        _word(request.input_root),
-        _address(request.operator),
-        _address(request.refund_to),
+        checked_word(request.model_id),
+        checked_word(request.input_root),
+        checked_address(request.operator),
+        checked_address(request.refund_to),
         request.value_at_risk_wei,
         request.callback_gas,
         request.window_s,
         request.deadline,
         int(request.assurance),
-        _word(request.salt),
+        checked_word(request.salt),
     )
 
 
 def request_to_abi(request: Request) -> tuple[Any, ...]:
     """`Request` as an ABI tuple."""
     return (
-        _word(request.model_id),
-        _word(request.input_root),
-        _address(request.requester),
-        _address(request.operator),
-        _address(request.refund_to),
+        checked_word(request.model_id),
+        checked_word(request.input_root),
+        checked_address(request.requester),
+        checked_address(request.operator),
+        checked_address(request.refund_to),
         request.fee_wei,
         request.value_at_risk_wei,
         request.callback_gas,
         request.window_s,
         request.deadline,
         int(request.assurance),
-        _word(request.salt),
+        checked_word(request.salt),
     )
 
 
 def request_from_abi(values: Sequence[Any]) -> Request:
     """`Request` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("Request", values, 12)
+    fields = checked_fields("Request", values, 12)
     return Request(
-        model_id=ModelId(_word(fields[0])),
-        input_root=_word(fields[1]),
-        requester=_address(fields[2]),
-        operator=_address(fields[3]),
-        refund_to=_address(fields[4]),
-        fee_wei=_int(fields[5]),
-        value_at_risk_wei=_int(fields[6]),
-        callback_gas=_int(fields[7]),
-        window_s=_int(fields[8]),
-        deadline=_int(fields[9]),
-        assurance=_member(Assurance, fields[10]),
-        salt=_word(fields[11]),
+        model_id=ModelId(checked_word(fields[0])),
+        input_root=checked_word(fields[1]),
+        requester=checked_address(fields[2]),
+        operator=checked_address(fields[3]),
+        refund_to=checked_address(fields[4]),
+        fee_wei=checked_int(fields[5]),
+        value_at_risk_wei=checked_int(fields[6]),
+        callback_gas=checked_int(fields[7]),
+        window_s=checked_int(fields[8]),
+        deadline=checked_int(fields[9]),
+        assurance=checked_member(Assurance, fields[10]),
+        salt=checked_word(fields[11]),
     )
 
 
 def result_to_abi(result: Result) -> tuple[Any, ...]:
     """`Result` as an ABI tuple."""
     return (
-        _word(result.request_id),
-        _word(result.model_id),
-        _word(result.input_root),
-        _word(result.output_root),
-        _word(result.trace_root),
-        _address(result.operator),
+        checked_word(result.request_id),
+        checked_word(result.model_id),
+        checked_word(result.input_root),
+        checked_word(result.output_root),
+        checked_word(result.trace_root),
+        checked_address(result.operator),
         result.expiry,
     )
 
 
 def result_from_abi(values: Sequence[Any]) -> Result:
     """`Result` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("Result", values, 7)
+    fields = checked_fields("Result", values, 7)
     return Result(
-        request_id=RequestId(_word(fields[0])),
-        model_id=ModelId(_word(fields[1])),
-        input_root=_word(fields[2]),
-        output_root=_word(fields[3]),
-        trace_root=_word(fields[4]),
-        operator=_address(fields[5]),
-        expiry=_int(fields[6]),
+        request_id=RequestId(checked_word(fields[0])),
+        model_id=ModelId(checked_word(fields[1])),
+        input_root=checked_word(fields[2]),
+        output_root=checked_word(fields[3]),
+        trace_root=checked_word(fields[4]),
+        operator=checked_address(fields[5]),
+        expiry=checked_int(fields[6]),
     )
 
 
 def answer_to_abi(answer: Answer) -> tuple[Any, ...]:
     """`Answer` as an ABI tuple."""
-    return (_address(answer.operator), _word(answer.trace_root), answer.output)
+    return (checked_address(answer.operator), checked_word(answer.trace_root), answer.output)
 
 
 def answer_from_abi(values: Sequence[Any]) -> Answer:
     """`Answer` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("Answer", values, 3)
-    return Answer(operator=_address(fields[0]), trace_root=_word(fields[1]), output=_bytes(fields[2]))
+    fields = checked_fields("Answer", values, 3)
+    return Answer(
+        operator=checked_address(fields[0]), trace_root=checked_word(fields[1]), output=checked_bytes(fields[2])
+    )
 
 
 def failure_to_abi(failure: Failure) -> tuple[Any, ...]:
     """`Failure` as an ABI tuple."""
-    return (_word(failure.request_id), _address(failure.operator), int(failure.code))
+    return (checked_word(failure.request_id), checked_address(failure.operator), int(failure.code))
 
 
 def failure_from_abi(values: Sequence[Any]) -> Failure:
     """`Failure` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("Failure", values, 3)
+    subject, operator, code = checked_fields("Failure", values, 3)
     return Failure(
-        request_id=RequestId(_word(fields[0])), operator=_address(fields[1]), code=_member(FailureCode, fields[2])
+        request_id=RequestId(checked_word(subject)),
+        operator=checked_address(operator),
+        code=checked_member(FailureCode, code),
     )
 
 
@@ -162,25 +166,25 @@ def model_to_abi(model: Model) -> tuple[Any, ...]:
     return (
         model.version,
         int(model.profile),
-        _word(model.artifact_hash),
-        _word(model.program_root),
-        _word(model.weights_root),
-        _word(model.io_hash),
-        _word(model.limits_hash),
+        checked_word(model.artifact_hash),
+        checked_word(model.program_root),
+        checked_word(model.weights_root),
+        checked_word(model.io_hash),
+        checked_word(model.limits_hash),
     )
 
 
 def model_from_abi(values: Sequence[Any]) -> Model:
     """`Model` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("Model", values, 7)
+    fields = checked_fields("Model", values, 7)
     return Model(
-        version=_int(fields[0]),
-        profile=_member(Profile, fields[1]),
-        artifact_hash=_word(fields[2]),
-        program_root=_word(fields[3]),
-        weights_root=_word(fields[4]),
-        io_hash=_word(fields[5]),
-        limits_hash=_word(fields[6]),
+        version=checked_int(fields[0]),
+        profile=checked_member(Profile, fields[1]),
+        artifact_hash=checked_word(fields[2]),
+        program_root=checked_word(fields[3]),
+        weights_root=checked_word(fields[4]),
+        io_hash=checked_word(fields[5]),
+        limits_hash=checked_word(fields[6]),
     )
 
 
@@ -191,13 +195,13 @@ def offer_to_abi(offer: Offer) -> tuple[Any, ...]:
 
 def offer_from_abi(values: Sequence[Any]) -> Offer:
     """`Offer` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("Offer", values, 5)
+    fields = checked_fields("Offer", values, 5)
     return Offer(
         active=bool(fields[0]),
-        price_wei=_int(fields[1]),
-        max_value_at_risk_wei=_int(fields[2]),
-        max_window_s=_int(fields[3]),
-        max_callback_gas=_int(fields[4]),
+        price_wei=checked_int(fields[1]),
+        max_value_at_risk_wei=checked_int(fields[2]),
+        max_window_s=checked_int(fields[3]),
+        max_callback_gas=checked_int(fields[4]),
     )
 
 
@@ -210,55 +214,61 @@ def request_state_to_abi(state: RequestState) -> tuple[Any, ...]:
         state.has_barred,
         state.extension_s,
         state.proposed_at,
-        _bytes(state.result_tag, size=20),
+        checked_bytes(state.result_tag, size=20),
     )
 
 
 def request_state_from_abi(values: Sequence[Any]) -> RequestState:
     """`RequestState` from an ABI tuple. Raises `CodecError`."""
-    fields = _fields("RequestState", values, 7)
+    fields = checked_fields("RequestState", values, 7)
     return RequestState(
-        status=_member(Status, fields[0]),
-        pending=_member(CallbackKind, fields[1]),
-        round=_int(fields[2]),
+        status=checked_member(Status, fields[0]),
+        pending=checked_member(CallbackKind, fields[1]),
+        round=checked_int(fields[2]),
         has_barred=bool(fields[3]),
-        extension_s=_int(fields[4]),
-        proposed_at=_int(fields[5]),
-        result_tag=_bytes(fields[6], size=20),
+        extension_s=checked_int(fields[4]),
+        proposed_at=checked_int(fields[5]),
+        result_tag=checked_bytes(fields[6], size=20),
     )
 
 
-def _fields(name: str, values: Sequence[Any], count: int) -> Sequence[Any]:
+def checked_fields(name: str, values: Sequence[Any], count: int) -> Sequence[Any]:
+    """So many values. Raises `CodecError`."""
     if len(values) != count:
         raise CodecError(f"{name} has {count} fields, not {len(values)}")
     return values
 
 
-def _address(value: object) -> Address:
+def checked_address(value: object) -> Address:
+    """A checksummed address. Raises `CodecError`."""
     if not isinstance(value, str | bytes) or not is_address(value):
         raise CodecError(f"{value!r} is not an address")
     return Address(to_checksum_address(value))
 
 
-def _word(value: object) -> bytes:
+def checked_word(value: object) -> bytes:
+    """32 bytes. Raises `CodecError`."""
     # SAFETY: eth_abi pads shorter values without a word, which would hash something else than what was meant.
-    return _bytes(value, size=32)
+    return checked_bytes(value, size=32)
 
 
-def _bytes(value: object, *, size: int | None = None) -> bytes:
+def checked_bytes(value: object, *, size: int | None = None) -> bytes:
+    """Bytes, of a size if one is given. Raises `CodecError`."""
     if not isinstance(value, bytes | bytearray) or size not in (None, len(value)):
         raise CodecError(f"{value!r} is not {'bytes' if size is None else f'{size} bytes'}")
     return bytes(value)
 
 
-def _int(value: object) -> int:
+def checked_int(value: object) -> int:
+    """An integer that is no bool. Raises `CodecError`."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise CodecError(f"{value!r} is not an integer")
     return int(value)
 
 
-def _member(enum: type[_Member], value: object) -> _Member:
+def checked_member(enum: type[_Member], value: object) -> _Member:
+    """A member of an enum by its number. Raises `CodecError`."""
     try:
-        return enum(_int(value))
+        return enum(checked_int(value))
     except ValueError as error:
         raise CodecError(f"{value!r} is not a {enum.__name__}") from error
