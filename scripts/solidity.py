@@ -34,7 +34,7 @@ NODE_SHIM = ROOT / "scripts" / "solc_node.js"
 SOLC_VERSION = "0.8.37+commit.f401782d"
 EVM_VERSION = "cancun"
 #: Favours gas per call over deployment cost.
-OPTIMIZER_RUNS = 2_000
+OPTIMIZER_RUNS = 700
 
 #: Warnings and infos of our own sources that do not fail a build, by solc's error code, with the reason.
 PERMITTED_WARNINGS: Mapping[str, str] = {}

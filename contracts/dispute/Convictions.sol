@@ -91,6 +91,9 @@ abstract contract Convictions is IDisputeGame, ReentrancyGuardTransient {
     /// @dev The result has been convicted, whatever else was going on about it.
     function _closeDispute(ResultId resultId) internal virtual;
 
+    /// @dev Credits a prover its reward, or keeps it while another may still take the prover's place.
+    function _reward(ResultId resultId, address prover, uint256 rewardWei) internal virtual;
+
     /// @dev Reverts while another may still take the prover's place.
     function _requireSettled(ResultId resultId) internal view virtual;
 
@@ -149,20 +152,27 @@ abstract contract Convictions is IDisputeGame, ReentrancyGuardTransient {
             _convictedBy[resultId] = prover;
             isNew = true;
         }
+        slashedWei = _charge(result, resultId, ORACLE.bondFor(offchain ? 0 : request.valueAtRiskWei));
+    }
+
+    /// @dev Takes from an operator's stake what it has not paid yet for a statement.
+    function _charge(Result calldata result, ResultId resultId, uint256 chargeWei)
+        internal
+        returns (uint256 slashedWei)
+    {
         bytes32 charge = _chargeOf(result, resultId);
         uint256 paidWei = _paidWei[charge];
-        uint256 chargeWei = ORACLE.bondFor(offchain ? 0 : request.valueAtRiskWei);
-        if (paidWei >= chargeWei) return (isNew, 0);
+        if (paidWei >= chargeWei) return 0;
 
-        // INVARIANT: stake that is out of reach now answers later: the same proof collects the rest.
+        // INVARIANT: stake that is out of reach now answers later: the rest can be collected then.
         slashedWei = OPERATOR_REGISTRY.slash(result.operator, chargeWei - paidWei, false);
         _paidWei[charge] = paidWei + slashedWei;
     }
 
     /// @dev Splits slashed stake: compensation and burning at once, the reward to the prover.
-    function _share(address operator, address prover, address victim, uint256 slashedWei) internal {
+    function _share(ResultId resultId, address operator, address prover, address victim, uint256 slashedWei) internal {
         uint256 rewardWei = _settleSlash(operator, prover, victim, slashedWei);
-        if (rewardWei != 0) _credit(prover, rewardWei);
+        if (rewardWei != 0) _reward(resultId, prover, rewardWei);
     }
 
     /// @dev Splits slashed stake: compensates the victim, burns; what is left is the reward, which the caller hands out.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
+import {IInferenceOracle} from "../interfaces/IInferenceOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {ITraceVerifier} from "../interfaces/ITraceVerifier.sol";
 import {Challenger, Demand, Dispute, DisputeStatus, Opening, Part, Target} from "../types/Dispute.sol";
@@ -31,8 +34,13 @@ abstract contract Disputes is IDisputeGame, Convictions {
     // A commitment can be revealed no earlier, so that a copied reveal earns nothing.
     uint256 public constant MATURITY_SECONDS = 60;
     uint256 public constant MATURITY_BLOCKS = 5;
-    // Demands of one challenger that wait at a time.
-    uint256 public constant MAX_OPEN_DEMANDS = 4;
+    // Demands of one challenger that wait at a time: a MiB of chunks.
+    uint256 public constant MAX_OPEN_DEMANDS = 64;
+    // What it takes to walk down to one wrong element of any trace, each demand made with the last one's answer: 8 through
+    // 2^32 values and 6 through the 2^24 chunks of 2^34 bytes, 16 at a time; the chunks themselves stand for the last level.
+    uint256 public constant ROUNDS = 14;
+    // The least time for a challenger to look at an answer and pick what it demands next.
+    uint256 public constant PICK_SECONDS = 60;
     // An opener's bond, as a multiple of the smallest: room for a base fee that moves.
     uint256 public constant MAX_OPENING_FACTOR = 4;
 
@@ -40,6 +48,7 @@ abstract contract Disputes is IDisputeGame, Convictions {
     uint256 private constant TRACE_GAS = 200_000;
     uint256 private constant NODES_GAS = 200_000;
     uint256 private constant CHUNKS_GAS = 1_100_000;
+    uint256 private constant PROGRAM_GAS = 1_600_000;
     // Roots of a small model's values, committed at once.
     uint256 private constant MAX_INLINE_ROOTS = 64;
     // Of value and index in a fault proof, behind version, kind, model, statement and its digest.
@@ -59,6 +68,9 @@ abstract contract Disputes is IDisputeGame, Convictions {
         uint256 total = uint256(parameters.traceSeconds) + parameters.demandSeconds + parameters.discloseSeconds
             + parameters.commitSeconds + parameters.revealSeconds;
         if (total > parameters.maxDisputeSeconds) revert DisputeTooLong(total, parameters.maxDisputeSeconds);
+        uint256 walkSeconds = ROUNDS * (uint256(parameters.discloseSeconds) + PICK_SECONDS);
+        // INVARIANT: who starts to walk in the window's last second arrives, though every answer comes in its last second.
+        if (parameters.demandSeconds < walkSeconds) revert DemandPhaseTooShort(parameters.demandSeconds, walkSeconds);
         if (parameters.revealSeconds <= MATURITY_SECONDS) revert RevealTooShort(parameters.revealSeconds);
         REFEREE = referee;
         TRACE_VERIFIER = traceVerifier;
@@ -75,14 +87,17 @@ abstract contract Disputes is IDisputeGame, Convictions {
 
     /// @inheritdoc IDisputeGame
     /// @dev Not guarded against reentrancy: it calls the protocol's own contracts only, and a dispute of its own.
-    function challenge(Request calldata request, address operator, bytes32 outputRoot, bytes32 traceRoot)
+    function challenge(Request calldata request, address operator, bytes32, bytes32)
         external
         payable
         returns (ResultId resultId)
     {
         uint256 closesAt;
         // INVARIANT: the oracle vouches for the signature: it took this very result as a proposal.
-        (resultId, closesAt) = ORACLE.dispute(request, operator, outputRoot, traceRoot);
+        // SAFETY: `dispute` takes the same arguments, all of fixed size, so they are passed on as they came.
+        bytes memory answer =
+            Address.functionCall(address(ORACLE), bytes.concat(IInferenceOracle.dispute.selector, msg.data[4:]));
+        (resultId, closesAt) = abi.decode(answer, (ResultId, uint256));
         _openDispute(resultId, operator, request.modelId, closesAt, challengeBondFor(request.valueAtRiskWei));
     }
 
@@ -97,6 +112,8 @@ abstract contract Disputes is IDisputeGame, Convictions {
         resultId = _requireSigned(result, signature);
         uint256 closesAt = uint256(result.expiry) + TAIL_SECONDS;
         if (block.timestamp > closesAt) revert ChallengeTooLate(resultId, closesAt);
+        // INVARIANT: whoever convicted a result is paid for its uses; nobody convicts it once more to take that.
+        if (_convictedBy[resultId] != address(0)) revert AlreadyConvicted(result.operator);
         _openDispute(resultId, result.operator, result.modelId, closesAt, challengeBondFor(0));
     }
 
@@ -149,12 +166,15 @@ abstract contract Disputes is IDisputeGame, Convictions {
         if (_demands[demandId].dueAt != 0) revert DemandExists(demandId);
 
         uint256 dueAt = block.timestamp + DISCLOSE_SECONDS;
-        _demands[demandId] = Demand({dueAt: dueAt.toUint40(), priceWei: msg.value.toUint96()});
-        challenger.lockedWei = (challenger.lockedWei + msg.value).toUint80();
+        // INVARIANT: a demand costs its price and no more, so that nobody moves money to an operator, or the prover's share to
+        // itself, by paying dearly; what is sent beyond is the sender's.
+        _demands[demandId] = Demand({dueAt: dueAt.toUint40(), priceWei: priceWei.toUint96()});
+        challenger.lockedWei = (challenger.lockedWei + priceWei).toUint80();
         ++challenger.openDemands;
         ++dispute.openDemands;
+        if (msg.value > priceWei) _credit(msg.sender, msg.value - priceWei);
 
-        emit Demanded(resultId, msg.sender, demandId, target, msg.value, dueAt);
+        emit Demanded(resultId, msg.sender, demandId, target, priceWei, dueAt);
     }
 
     /// @inheritdoc IDisputeGame
@@ -169,7 +189,9 @@ abstract contract Disputes is IDisputeGame, Convictions {
         if (made.dueAt == 0) revert DemandMissing(demandId);
         if (made.dueAt == ANSWERED) revert DemandAnswered(demandId);
         if (block.timestamp > made.dueAt) revert MoveTooLate(resultId, made.dueAt);
-        TRACE_VERIFIER.check(disclosure, target, _traceRoot(result, dispute));
+        // What was demanded is a part of the trace, or of the model that the operator answered by.
+        bytes32 root = target.part < Part.Weights ? _traceRoot(result, dispute) : ModelId.unwrap(result.modelId);
+        TRACE_VERIFIER.check(disclosure, target, root);
 
         // INVARIANT: what has been shown once need not be shown to the same challenger again: the entry stays, unpaid.
         Challenger storage party = _challengers[resultId][challenger];
@@ -230,14 +252,15 @@ abstract contract Disputes is IDisputeGame, Convictions {
             uint256 costWei = uint256(dispute.proofCostGwei) * 1 gwei;
             former.spentWei = (former.spentWei + costWei).toUint80();
             dispute.spentWei = (dispute.spentWei + costWei).toUint80();
-            if (_convictedBy[resultId] != address(0)) _convictedBy[resultId] = msg.sender;
+            if (_convictedBy[resultId] == dispute.prover) _convictedBy[resultId] = msg.sender;
         } else {
             _refuteDispute(dispute, result, request, resultId, msg.sender);
         }
         dispute.prover = msg.sender;
         dispute.committedAt = uint40(committedAt);
         uint256 costGwei = ((gasBefore - gasleft() + 21_000 + 16 * proof.length) * _gasPrice()) / 1 gwei;
-        dispute.proofCostGwei = costGwei < type(uint56).max ? uint56(costGwei) : type(uint56).max;
+        // INVARIANT: few enough that adding it to what was spent never overflows, and so never blocks another's proof.
+        dispute.proofCostGwei = uint56(Math.min(costGwei, type(uint48).max));
 
         emit FaultProven(resultId, result.operator, msg.sender, kind, value, index);
     }
@@ -301,7 +324,9 @@ abstract contract Disputes is IDisputeGame, Convictions {
         uint256 settlesAt = _settlesAt(dispute);
         if (block.timestamp <= settlesAt) revert MoveTooEarly(resultId, settlesAt);
         Challenger memory challenger = _challengers[resultId][account];
-        if (challenger.bondWei == 0 || challenger.claimed) revert NothingToClaim(resultId, account);
+        // Who convicted the result by other means needs no bond.
+        bool isParty = challenger.bondWei != 0 || (account == dispute.prover && account != address(0));
+        if (!isParty || challenger.claimed) revert NothingToClaim(resultId, account);
 
         // INVARIANT: what bonds and spendings sum up to stays as it was at the verdict, whoever has claimed already.
         _challengers[resultId][account].claimed = true;
@@ -348,7 +373,10 @@ abstract contract Disputes is IDisputeGame, Convictions {
 
     /// @inheritdoc IDisputeGame
     function disclosurePrice(Part part) public view returns (uint256) {
-        return (part == Part.Chunks ? CHUNKS_GAS : NODES_GAS) * _gasPrice();
+        uint256 answerGas = NODES_GAS;
+        if (part == Part.Chunks || part == Part.WeightChunks) answerGas = CHUNKS_GAS;
+        if (part == Part.Steps || part == Part.Interface) answerGas = PROGRAM_GAS;
+        return answerGas * _gasPrice();
     }
 
     /// @inheritdoc IDisputeGame
@@ -366,11 +394,22 @@ abstract contract Disputes is IDisputeGame, Convictions {
         return _disputes[resultId].opening.status == DisputeStatus.Open;
     }
 
-    /// @dev The result has been convicted by other means: challengers get back what they posted.
+    /// @dev The result has been convicted by other means, which counts like a fault proven now: who had committed to one
+    /// before can still prove it and take the reward, and what disclosures cost is repaid first.
     function _closeDispute(ResultId resultId) internal virtual override {
         Dispute storage dispute = _disputes[resultId];
         if (dispute.opening.status != DisputeStatus.Open) return;
         dispute.opening.status = DisputeStatus.Refuted;
+        dispute.prover = msg.sender;
+        dispute.committedAt = uint40(block.timestamp);
+    }
+
+    /// @dev INVARIANT: an operator that is about to be convicted cannot take the reward from its challengers by showing, or
+    /// having a friend show, that it equivocated.
+    function _reward(ResultId resultId, address prover, uint256 rewardWei) internal virtual override {
+        Dispute storage dispute = _disputes[resultId];
+        if (block.timestamp > _settlesAt(dispute)) _credit(prover, rewardWei);
+        else dispute.rewardWei = (dispute.rewardWei + rewardWei).toUint96();
     }
 
     /// @dev Whether somebody may still take the prover's place.
@@ -453,17 +492,25 @@ abstract contract Disputes is IDisputeGame, Convictions {
         if (spentWei != 0) {
             // What disclosures cost is repaid first, from at most half of the reward: an operator that pays itself for
             // disclosures must not take the prover's share.
-            uint256 mostWei = rewardWei / 2;
-            uint256 repaidWei = spentWei < mostWei ? spentWei : mostWei;
-            amountWei = (repaidWei * challenger.spentWei) / spentWei;
+            uint256 repaidWei = Math.min(spentWei, rewardWei / 2);
+            // INVARIANT: nobody's spending is repaid before the prover's own.
+            uint256 proverSpentWei = _challengers[resultId][dispute.prover].spentWei;
+            uint256 proverWei = Math.min(proverSpentWei, repaidWei);
+            if (account == dispute.prover) {
+                amountWei = proverWei;
+            } else if (challenger.spentWei != 0) {
+                amountWei = ((repaidWei - proverWei) * challenger.spentWei) / (spentWei - proverSpentWei);
+            }
             rewardWei -= repaidWei;
         }
-        if (dispute.prover == address(0)) {
-            return amountWei + (rewardWei * challenger.bondWei) / _bondsOf(resultId, dispute);
-        }
         uint256 openerWei = (rewardWei * OPENER_PERCENT) / 100;
+        rewardWei -= openerWei;
         if (account == dispute.opening.opener) amountWei += openerWei;
-        if (account == dispute.prover) amountWei += rewardWei - openerWei;
+        if (account == dispute.prover) amountWei += rewardWei;
+        // Silence is everybody's to prove.
+        if (dispute.prover == address(0)) {
+            amountWei += (rewardWei * challenger.bondWei) / _bondsOf(resultId, dispute);
+        }
     }
 
     function _open(ResultId resultId) private view returns (Dispute storage dispute) {

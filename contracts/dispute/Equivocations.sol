@@ -46,7 +46,19 @@ abstract contract Equivocations is Convictions {
 
         (address operator, address victim, uint256 bondWei) = SIGNED_RESULTS.closeSlashed(resultId, consumer);
         uint256 slashedWei = OPERATOR_REGISTRY.slash(operator, bondWei, true);
-        _share(operator, prover, victim, slashedWei);
+        _share(resultId, operator, prover, victim, slashedWei);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function collect(Result calldata result) external nonReentrant {
+        ResultId resultId = ORACLE.digestOf(result);
+        address prover = _convictedBy[resultId];
+        if (prover == address(0)) revert ResultNotConvicted(resultId);
+        _requireSettled(resultId);
+
+        uint256 slashedWei = _charge(result, resultId, ORACLE.bondFor(0));
+        if (slashedWei == 0) revert AlreadyConvicted(result.operator);
+        _share(resultId, result.operator, prover, address(0), slashedWei);
     }
 
     /* INTERNAL */
@@ -68,7 +80,7 @@ abstract contract Equivocations is Convictions {
     {
         (, slashedWei) = _slashProposed(result, request, resultId);
         _closeDispute(resultId);
-        _share(result.operator, msg.sender, _victimOf(result, request), slashedWei);
+        _share(resultId, result.operator, msg.sender, _victimOf(result, request), slashedWei);
     }
 
     function _convictAndShare(Result calldata result, Request calldata request, ResultId resultId)
@@ -76,6 +88,6 @@ abstract contract Equivocations is Convictions {
         returns (bool isNew, uint256 slashedWei)
     {
         (isNew, slashedWei) = _convict(result, request, resultId, msg.sender);
-        _share(result.operator, msg.sender, _victimOf(result, request), slashedWei);
+        _share(resultId, result.operator, msg.sender, _victimOf(result, request), slashedWei);
     }
 }

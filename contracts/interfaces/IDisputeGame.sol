@@ -34,6 +34,8 @@ interface IDisputeGame {
     error RewardTransferFailed(address account, uint256 amountWei);
     /// @notice Thrown when the phases of a dispute are deployed longer than the longest dispute.
     error DisputeTooLong(uint256 totalSeconds, uint256 maximum);
+    /// @notice Thrown when a game is deployed whose demand phase is too short to walk down to one wrong element.
+    error DemandPhaseTooShort(uint256 demandSeconds, uint256 minimum);
     /// @notice Thrown when a game is deployed in which commitments lapse before they are ripe.
     error RevealTooShort(uint256 revealSeconds);
     /// @notice Thrown when a result of a model without fault proofs is challenged.
@@ -199,7 +201,8 @@ interface IDisputeGame {
 
     /// @notice Convicts an operator that swore two different outputs. Each statement costs the bond of its request (an
     /// off-chain one the smallest bond, besides the bonds behind its uses): the bond itself while it is proposed, else free
-    /// and unbonding stake. What stake cannot pay now is collected by bringing the same proof again.
+    /// and unbonding stake. What stake cannot pay now is collected by bringing the same proof again. A dispute over one of
+    /// the results ends as if the caller had proven a fault: the reward waits there for `claim`.
     /// @param first One statement.
     /// @param firstRequest The request that it answers; ignored for an off-chain result.
     /// @param second The other statement.
@@ -272,17 +275,18 @@ interface IDisputeGame {
     /// @param signature Signature of one of the operator's signers over the same result with the root over these.
     function commitTraceRoots(Result calldata result, bytes32[] calldata dataRoots, bytes calldata signature) external;
 
-    /// @notice Pays at least `disclosurePrice` to see a part of the trace. The operator earns it by showing the part in
-    /// time, and is convicted if it does not. For challengers.
+    /// @notice Pays `disclosurePrice` to see a part of the trace, or of the model that made it. The operator earns it by
+    /// showing the part in time, and is convicted if it does not. For challengers. What is sent beyond the price, lest it
+    /// rise in the meantime, is credited to the sender.
     /// @param result The result.
     /// @param target What to show.
     function demand(Result calldata result, Target calldata target) external payable;
 
-    /// @notice Shows what a challenger demanded. Anyone may: what is shown is checked against the trace root.
+    /// @notice Shows what a challenger demanded. Anyone may: what is shown is checked against the trace root, or the model id.
     /// @param result The result.
     /// @param challenger Who demanded it.
     /// @param target What was demanded.
-    /// @param disclosure The answer, an ABI-encoded `Disclosure`.
+    /// @param disclosure The answer, encoded as `Disclosure` and `ProgramDisclosure` say.
     function disclose(Result calldata result, address challenger, Target calldata target, bytes calldata disclosure)
         external;
 
@@ -317,11 +321,17 @@ interface IDisputeGame {
     /// @param request The request that it answers; ignored for an off-chain result.
     function resolve(Result calldata result, Request calldata request) external;
 
-    /// @notice Credits a challenger of a refuted result its bond, what it paid for demands as far as half the reward reaches,
-    /// and its share of the reward. Anyone may, when no earlier commitment can be proven any more.
+    /// @notice Credits a challenger of a refuted result, or who convicted it by other means, its bond, what it paid for
+    /// demands as far as half the reward reaches (the prover before all others), and its share of the reward. Anyone may,
+    /// when no earlier commitment can be proven any more.
     /// @param resultId The result.
     /// @param account Whose.
     function claim(ResultId resultId, address account) external;
+
+    /// @notice Slashes what a false off-chain result has not cost its operator yet, because its stake was out of reach. Anyone
+    /// may, when no earlier commitment can be proven any more; the reward is the prover's.
+    /// @param result The convicted result.
+    function collect(Result calldata result) external;
 
     /// @notice Where a dispute stands.
     /// @param resultId The result.

@@ -40,6 +40,6 @@ library BoundedFunctions {
         if (sum.sign() <= 0) return Nearness.ofFloat(Float32.ZERO);
         sum.add(true, 1, 0);
         if (sum.sign() >= 0) return Nearness.ofFloat(Float32.ONE);
-        return Enclosure(m * n, m * n, p + q, intercept, r);
+        return Enclosure(m * n, m * n, p + q, intercept, r, 1);
     }
 }

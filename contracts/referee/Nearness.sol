@@ -8,13 +8,15 @@ import {Float32} from "./Float32.sol";
 import {FunctionNumber} from "./FunctionNumber.sol";
 import {WideSum} from "./WideSum.sol";
 
-/// @dev A number from low * 2^exponent to high * 2^exponent, each with another * 2^otherExponent added to it.
+/// @dev A number from low * 2^exponent to high * 2^exponent, each with another * 2^otherExponent added to it and divided by
+/// the denominator.
 struct Enclosure {
     int256 low;
     int256 high;
     int256 exponent;
     int256 other;
     int256 otherExponent;
+    uint256 denominator;
 }
 
 /// @title Whether a float lies within a tolerance of the exact value of a function; twin of `sworn.referee.nearness`.
@@ -48,7 +50,7 @@ library Nearness {
     }
 
     function ofDyadic(int256 significand, int256 exponent) internal pure returns (Enclosure memory) {
-        return Enclosure(significand, significand, exponent, 0, 0);
+        return Enclosure(significand, significand, exponent, 0, 0, 1);
     }
 
     /// @dev Whether the claimed float may stand for what is enclosed. Reverts where that depends on what it is.
@@ -71,7 +73,7 @@ library Nearness {
         revert IReferee.RoundingUndecided(number, claimed);
     }
 
-    /// @dev The sign of y - (f + tol), or of y - (f - tol), for one end of an enclosure.
+    /// @dev The sign of y - (f + tol), or of y - (f - tol), for one end of an enclosure, times its denominator.
     function _compare(uint256 claimed, Enclosure memory value, int256 end, uint256 rel, int256 margin, bool up)
         private
         pure
@@ -81,8 +83,8 @@ library Nearness {
             (int256 y, int256 place) =
                 Float32.isInfinite(claimed) ? (OVERFLOW, OVERFLOW_EXPONENT) : Float32.decode(claimed);
             WideSum.Sum memory sum;
-            sum.add(y < 0, SignedMath.abs(y), place);
-            sum.add(up, 1, margin);
+            sum.add(y < 0, SignedMath.abs(y) * value.denominator, place);
+            sum.add(up, value.denominator, margin);
             // The sign of f: of its parts' sum, taken exactly.
             WideSum.Sum memory f;
             f.add(end < 0, SignedMath.abs(end), value.exponent);

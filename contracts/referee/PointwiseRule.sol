@@ -115,16 +115,11 @@ contract PointwiseRule is IRule {
 
     /// @dev min(max(a, alpha), beta) with integral or infinite bounds; an infinite bound bounds nothing.
     function _clipped(Call memory call, int256 value) private pure returns (int256) {
-        int256 lower = _integralBound(call, call.alpha);
-        int256 upper = _integralBound(call, call.beta);
+        (bool hasLower, int256 lower) = Quantisation.integralBound(call.alpha, call.output);
+        (bool hasUpper, int256 upper) = Quantisation.integralBound(call.beta, call.output);
+        _require(call, hasLower && hasUpper);
         if (value < lower) value = lower;
         return value > upper ? upper : value;
-    }
-
-    function _integralBound(Call memory call, uint256 bits) private pure returns (int256 value) {
-        bool isValue;
-        (isValue, value) = Quantisation.integralBound(bits, call.output);
-        _require(call, isValue);
     }
 
     function _comparison(Call memory call) private pure returns (uint256) {
@@ -153,7 +148,11 @@ contract PointwiseRule is IRule {
     function _where(Call memory call) private pure returns (uint256) {
         uint256 output = call.output;
         _require(call, call.dtypes[0] == BOOL && call.dtypes[1] == output && call.dtypes[2] == output);
-        return call.operands[call.operands[0] != 0 ? 1 : 2].canonical(output);
+        uint256 b = call.operands[1].canonical(output);
+        uint256 c = call.operands[2].canonical(output);
+        // A NaN has no value, also where the other is taken.
+        if (b == NONE || c == NONE) return NONE;
+        return call.operands[0] != 0 ? b : c;
     }
 
     function _cast(Call memory call) private pure returns (uint256) {

@@ -17,6 +17,7 @@ library Powers {
     int256 private constant FAR = 1000;
     // Odd numbers below this stay below 2^240 when they are multiplied by a significand.
     uint256 private constant ROOM = 1 << 216;
+    uint256 private constant MAX_DENOMINATOR = (1 << 21) + 1;
     // The logarithm is off by less than 2^10 of at least 2^197 units, and the argument of the exponential, below 2^7, by
     // less than 2^7 * 2^(10 - 197) = 2^-180, which is 2^20 units: so is its result, below 2^201, by less than 2^22.
     uint256 private constant SLACK = 1 << 23;
@@ -53,6 +54,20 @@ library Powers {
             }
         }
         return (true, significand, SignedMath.max(SignedMath.min(e * power, FAR), -FAR));
+    }
+
+    /// @dev |a|^alpha = 2^exponent / denominator, for what `atEdges` leaves; denominator 0 where there are none, or none that
+    /// can lie on a bound. Such a bound is f * (2^24 +- 8) / 2^24 +- 2^-147: it is a float, or what overflows, only if the odd
+    /// denominator of f divides 2^21 +- 1. A power of `dyadic`'s length and more has too many bits to lie on one.
+    function inverse(uint256 bits, uint256 alpha) internal pure returns (uint256 denominator, int256 exponent) {
+        (uint256 m, int256 e, int256 power, bool isDyadic) = powerOfOdd(bits, alpha);
+        if (!isDyadic || m == 1 || power >= 0) return (0, 0);
+        denominator = 1;
+        for (int256 i; i > power; --i) {
+            denominator *= m;
+            if (denominator > MAX_DENOMINATOR) return (0, 0);
+        }
+        exponent = e * power;
     }
 
     /// @dev What is neither at the edges nor exact, as exp(alpha * log |a|).

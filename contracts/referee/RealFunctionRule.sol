@@ -21,6 +21,8 @@ contract RealFunctionRule is IRule {
     // 2^150 is beyond every float and every bound, and 2^240 * 2^-520 below every one.
     int256 private constant HIGHEST = 150;
     int256 private constant LOWEST = -520;
+    // So is 2^200 over any denominator that `Powers.inverse` gives.
+    int256 private constant HIGHEST_NUMERATOR = 200;
 
     /// @inheritdoc IRule
     function refutes(Claim calldata claim, bytes calldata proof) external pure returns (bool) {
@@ -80,13 +82,24 @@ contract RealFunctionRule is IRule {
         returns (Enclosure memory)
     {
         if (isOpen) {
+            (uint256 denominator, int256 place) = _inverse(call, bits);
+            if (denominator != 0) {
+                int256 one = Powers.isSigned(bits, call.alpha) ? int256(-1) : int256(1);
+                place = SignedMath.max(SignedMath.min(place, HIGHEST_NUMERATOR), LOWEST);
+                return Enclosure(one, one, place, 0, 0, denominator);
+            }
             int256 q = _near(found.q);
-            return Enclosure(found.n - int256(found.slack), found.n + int256(found.slack), q, 0, 0);
+            return Enclosure(found.n - int256(found.slack), found.n + int256(found.slack), q, 0, 0, 1);
         }
         if (!_isPower(call, bits)) return Nearness.ofFloat(value);
         (, uint256 significand, int256 exponent) = Powers.dyadic(bits, call.alpha);
         int256 part = Powers.isSigned(bits, call.alpha) ? -int256(significand) : int256(significand);
         return Nearness.ofDyadic(part, _near(exponent));
+    }
+
+    function _inverse(Call memory call, uint256 bits) private pure returns (uint256, int256) {
+        if (call.number != FunctionNumber.POW) return (0, 0);
+        return Powers.inverse(bits, call.alpha);
     }
 
     function _near(int256 exponent) private pure returns (int256) {

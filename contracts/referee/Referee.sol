@@ -20,15 +20,15 @@ import {Words, WordsLibrary} from "./Words.sol";
 /// a fault.
 contract Referee is IReferee {
     /// @notice Copies, lookups, extrema, ranks and trees.
-    IRule public immutable selection;
+    IRule public immutable SELECTION_RULE;
     /// @notice Sums of products of floats.
-    IRule public immutable floatContraction;
+    IRule public immutable FLOAT_CONTRACTION_RULE;
     /// @notice Sums of products of integers.
-    IRule public immutable integerContraction;
+    IRule public immutable INTEGER_CONTRACTION_RULE;
     /// @notice Functions that need no series.
-    IRule public immutable pointwise;
+    IRule public immutable POINTWISE_RULE;
     /// @notice Exponentials, logarithms and their like.
-    IRule public immutable realFunctions;
+    IRule public immutable REAL_FUNCTION_RULE;
 
     // Numbers of `sworn.referee.FaultKind`.
     uint256 private constant ELEMENT = 1;
@@ -44,11 +44,11 @@ contract Referee is IReferee {
         IRule pointwiseRule,
         IRule realFunctionRule
     ) {
-        selection = selectionRule;
-        floatContraction = floatContractionRule;
-        integerContraction = integerContractionRule;
-        pointwise = pointwiseRule;
-        realFunctions = realFunctionRule;
+        SELECTION_RULE = selectionRule;
+        FLOAT_CONTRACTION_RULE = floatContractionRule;
+        INTEGER_CONTRACTION_RULE = integerContractionRule;
+        POINTWISE_RULE = pointwiseRule;
+        REAL_FUNCTION_RULE = realFunctionRule;
     }
 
     /// @inheritdoc IReferee
@@ -139,13 +139,13 @@ contract Referee is IReferee {
     function _ruleOf(Claim memory claim, Words memory words) private view returns (IRule) {
         uint256 rule = claim.rule;
         if (rule == RuleNumber.CONTRACT) {
-            return claim.dtype == ElementType.FLOAT32 ? floatContraction : integerContraction;
+            return claim.dtype == ElementType.FLOAT32 ? FLOAT_CONTRACTION_RULE : INTEGER_CONTRACTION_RULE;
         }
         if (rule == RuleNumber.POINTWISE) {
-            return FunctionNumber.isReal(words.next()) ? realFunctions : pointwise;
+            return FunctionNumber.isReal(words.next()) ? REAL_FUNCTION_RULE : POINTWISE_RULE;
         }
         if (rule == 0 || rule > RuleNumber.TREE) words.fail();
-        return selection;
+        return SELECTION_RULE;
     }
 
     /// @dev The bits of the element at fault. Reverts where it is not there, or not opened.

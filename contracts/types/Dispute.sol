@@ -29,7 +29,7 @@ struct Dispute {
     uint96 joinedWei;
     // What challengers have paid for answered demands.
     uint80 spentWei;
-    uint16 openDemands;
+    uint32 openDemands;
     // Committed by the operator when the result carries none.
     bytes32 traceRoot;
     // Whose proof counts; zero = convicted for silence, or by other means.
@@ -57,28 +57,39 @@ struct Challenger {
     bool claimed;
 }
 
-/// @dev Something of a trace that a challenger wants to see.
+/// @dev Something of a trace, or of the model that made it, that a challenger wants to see.
 struct Target {
     Part part;
-    // Number of the value; 0 for `Part.Values`.
+    // Number of the value or weight; 0 for parts that are no part of one.
     uint32 value;
-    // Height of the node in its tree, leaves at 0; `Part.Chunks`: of the lowest node over all 16 chunks, or 0.
+    // Height of the node in its tree, leaves at 0; 0 for parts that are no nodes.
     uint8 level;
-    // Which node of that height.
+    // Which node of that height, which group of 16 chunks, or which step.
     uint32 index;
 }
 
-/// @dev Which nodes of a trace are wanted.
+/// @dev What is wanted. The first three are parts of the trace, the others of the model.
 enum Part {
     // Nodes of the tree over the values' data roots.
     Values,
     // Nodes of the tree over a value's chunks.
     Nodes,
     // Up to 16 chunks of a value: those from 16 x index on.
-    Chunks
+    Chunks,
+    // Nodes of the tree over the weights' data roots.
+    Weights,
+    // Nodes of the tree over a weight's chunks.
+    WeightNodes,
+    // Up to 16 chunks of a weight.
+    WeightChunks,
+    // One step of the program.
+    Steps,
+    // Its interface: types of inputs and weights, outputs.
+    Interface
 }
 
 /// @dev What an operator shows of a trace. A node is shown with its descendants four levels below, or at the leaves.
+/// The same of weights, which stand in trees of the same kind, comes behind the `Model`: abi.encode(model, disclosure).
 struct Disclosure {
     // Leaves of the tree over the values.
     uint32 values;
@@ -95,6 +106,19 @@ struct Disclosure {
     // The chunks themselves, one after the other; `Part.Chunks` only.
     bytes chunks;
     // The way from the wanted node to the root of its tree.
+    bytes32[] siblings;
+}
+
+/// @dev What an operator shows of a program: abi.encode(model, programDisclosure).
+struct ProgramDisclosure {
+    uint32 inputs;
+    uint32 steps;
+    bytes32 interfaceHash;
+    // Root of the tree over the steps.
+    bytes32 stepsTree;
+    // The wanted step or the interface, encoded; empty where the step does not exist.
+    bytes content;
+    // The way from the wanted step to the root of its tree.
     bytes32[] siblings;
 }
 

@@ -27,6 +27,7 @@ def test_event_has_test(name: str) -> None:
 
 @pytest.mark.parametrize("name", _named("function"))
 def test_function_has_test(name: str) -> None:
-    """Every external function is called somewhere in this folder or through the scene."""
-    scene = (Path(__file__).parents[1] / "support" / "scene.py").read_text(encoding="utf-8")
-    assert f'"{name}"' in _TESTS + scene
+    """Every external function is called somewhere in this folder, or through the scene or the court."""
+    support = Path(__file__).parents[1] / "support"
+    moves = "".join((support / each).read_text(encoding="utf-8") for each in ("scene.py", "court.py"))
+    assert f'"{name}"' in _TESTS + moves

@@ -9,6 +9,7 @@ from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.court import (
     MATURITY_S,
+    SALT,
     Court,
     ShownTrace,
     Target,
@@ -237,6 +238,17 @@ def test_commitment_by_stranger_reverts(court: Court, stranger: Account) -> None
     """Provers post a bond."""
     with reverts("NotChallenger", account=stranger):
         court.commit_fault(by=stranger)
+
+
+def test_commitment_hides_what_the_contract_says(court: Court, challenger: Account) -> None:
+    """The preimage is the same here and there, and nothing of it shows."""
+    commitment = court.commitment(by=challenger, value=3, index=9)
+    stated = court.game.call("faultCommitment", court.result_id, challenger, 1, 3, 9, SALT)
+    assert stated == commitment
+
+    receipt = court.commit_fault(by=challenger, value=3, index=9)
+
+    assert_emitted(receipt, "FaultCommitted", challenger=challenger, commitment=commitment)
 
 
 def test_zero_commitment_reverts(court: Court, challenger: Account) -> None:

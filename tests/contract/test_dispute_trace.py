@@ -7,7 +7,7 @@ from tests.support.accounts import Account
 from tests.support.assertions import assert_emitted, reverts
 from tests.support.court import Court, ShownTrace, Target, try_offchain_result, try_result
 from tests.support.scene import Scene
-from tests.support.system import DISPUTE_PARAMETERS, ETHER
+from tests.support.system import DISPUTE_PARAMETERS
 
 from sworn.types import DisputeStatus, Part, Profile
 
@@ -152,17 +152,18 @@ def test_silence_about_trace_convicts_one_second_after_its_phase(court: Court, o
 
 
 def test_demand_is_recorded_and_priced(traced: Court, challenger: Account) -> None:
-    """The price waits in the contract until the answer."""
+    """The price waits in the contract until the answer; what was sent beyond it is the challenger's."""
     target = TARGETS[0]
-    paid = 2 * traced.price(Part.VALUES)
+    paid = traced.price(Part.VALUES)
 
-    receipt = traced.demand(target, by=challenger)
+    receipt = traced.demand(target, by=challenger, price_wei=3 * paid)
 
     demand_id = traced.game.call("demandIdOf", traced.result_id, challenger, target)
     due_at = receipt.timestamp + DISPUTE_PARAMETERS["discloseSeconds"]
     assert_emitted(receipt, "Demanded", demand_id=demand_id, challenger=challenger, price_wei=paid, due_at=due_at)
     assert traced.game.call("demandOf", demand_id) == (due_at, paid)
     assert traced.state["open_demands"] == 1
+    assert traced.reward_of(challenger) == 2 * paid
 
 
 def test_demand_below_price_reverts(traced: Court, challenger: Account) -> None:
@@ -195,17 +196,18 @@ def test_demand_without_trace_reverts(court: Court, challenger: Account) -> None
         court.demand(TARGETS[0], by=challenger)
 
 
-def test_more_than_four_waiting_demands_revert(traced: Court, challenger: Account) -> None:
-    """A challenger cannot drown an operator in demands; an answer makes room."""
-    for target in TARGETS[:4]:
+def test_more_than_sixty_four_waiting_demands_revert(traced: Court, challenger: Account) -> None:
+    """A challenger has a MiB of chunks on the way at most; an answer makes room."""
+    waiting: list[Target] = [(Part.VALUES, 0, 0, index) for index in range(64)]
+    for target in waiting:
         traced.demand(target, by=challenger)
     with reverts("TooManyDemands", account=challenger):
-        traced.demand(TARGETS[4], by=challenger)
-    traced.disclose(TARGETS[0], TRACE.show(TARGETS[0]), to=challenger)
+        traced.demand(TARGETS[0], by=challenger)
+    traced.disclose(waiting[0], TRACE.show(waiting[0]), to=challenger)
 
-    traced.demand(TARGETS[4], by=challenger)
+    traced.demand(TARGETS[0], by=challenger)
 
-    assert traced.state["open_demands"] == 4
+    assert traced.state["open_demands"] == 64
 
 
 @pytest.mark.parametrize("target", [(Part.VALUES, 1, 0, 0), (Part.CHUNKS, 0, 1, 0), (Part.NODES, 0, 33, 0)])
@@ -227,7 +229,7 @@ def test_demand_after_its_phase_reverts(traced: Court, challenger: Account) -> N
 @pytest.mark.parametrize("target", TARGETS)
 def test_disclosure_is_taken_and_paid(traced: Court, challenger: Account, operator: Account, target: Target) -> None:
     """What leads to the trace root is an answer, and earns the price."""
-    paid = 2 * traced.price(target[0])
+    paid = traced.price(target[0])
     traced.demand(target, by=challenger)
     shown = TRACE.show(target)
 
@@ -354,8 +356,9 @@ def test_offchain_result_is_traced_the_same_way(scene: Scene, challenger: Accoun
     court.open(by=challenger)
     court.commit_trace(TRACE)
     target: Target = (Part.CHUNKS, FULL, 0, 0)
-    court.demand(target, by=challenger, price_wei=ETHER)
+    price = court.price(Part.CHUNKS)
+    court.demand(target, by=challenger)
 
     court.disclose(target, TRACE.show(target), to=challenger)
 
-    assert court.state["spent_wei"] == ETHER
+    assert court.state["spent_wei"] == price

@@ -16,7 +16,7 @@ from tests.support.court import (
     try_result,
 )
 from tests.support.scene import BOND_WEI, FEE_WEI, Scene
-from tests.support.system import ETHER, System
+from tests.support.system import PARAMETERS, System
 
 from sworn.types import DisputeStatus, Part, Status
 
@@ -164,26 +164,35 @@ def test_demands_are_repaid_before_shares(
     assert court.reward_of(challenger) == CHALLENGE_WEI + REWARD_WEI - price
 
 
-def test_repayment_is_no_more_than_half_the_reward(court: Court, challenger: Account, stranger: Account) -> None:
-    """Whoever pays an operator dearly for disclosures, its friend perhaps, leaves the prover half at least."""
+def test_repayment_is_no_more_than_half_the_reward(scene: Scene, challenger: Account, stranger: Account) -> None:
+    """However often an operator's friend pays for disclosures: the prover gets its own costs, and half the reward."""
+    court = try_result(scene, value_at_risk_wei=0)
+    reward_wei = PARAMETERS["minBondWei"] * 30 // 100
+    court.open(by=challenger)
+    court.commit_trace(TRACE)
     court.join(by=stranger)
-    for party, paid in ((stranger, 3 * REWARD_WEI), (challenger, REWARD_WEI)):
-        court.demand(TARGET, by=party, price_wei=paid)
-        court.disclose(TARGET, TRACE.show(TARGET), to=party)
+    chunks, nodes = court.price(Part.CHUNKS), court.price(Part.NODES)
+    for index in range(3):
+        court.demand((Part.CHUNKS, 0, 0, index), by=stranger)
+        court.disclose((Part.CHUNKS, 0, 0, index), TRACE.show((Part.CHUNKS, 0, 0, index)), to=stranger)
+    court.demand((Part.NODES, 0, 0, 0), by=challenger)
+    court.disclose((Part.NODES, 0, 0, 0), TRACE.show((Part.NODES, 0, 0, 0)), to=challenger)
+    before = {account: court.reward_of(account) for account in (challenger, stranger)}
     court.convict(by=challenger, trace_root=TRACE.root)
     court.settle()
 
     court.claim(challenger)
     court.claim(stranger)
 
-    assert court.reward_of(challenger) == CHALLENGE_WEI + REWARD_WEI // 2 + REWARD_WEI // 8
-    assert court.reward_of(stranger) == CHALLENGE_WEI + REWARD_WEI * 3 // 8
+    assert court.state["spent_wei"] == 3 * chunks + nodes > reward_wei // 2
+    assert court.reward_of(challenger) - before[challenger] == CHALLENGE_WEI + reward_wei // 2 + nodes
+    assert court.reward_of(stranger) - before[stranger] == CHALLENGE_WEI + reward_wei // 2 - nodes
 
 
 def test_silence_pays_challengers_by_their_bonds(
     court: Court, challenger: Account, stranger: Account, requester: Account
 ) -> None:
-    """Nobody proved anything; the unanswered demand's price comes back too."""
+    """Nobody proved anything: a tenth for opening, the rest by bonds; the unanswered demand's price comes back too."""
     court.join(by=stranger, bond_wei=3 * CHALLENGE_WEI)
     price = court.price(Part.CHUNKS)
     due_at = court.demand(TARGET, by=stranger, price_wei=price).timestamp + court.parameter("discloseSeconds")
@@ -193,8 +202,9 @@ def test_silence_pays_challengers_by_their_bonds(
     court.claim(challenger)
     court.claim(stranger)
 
-    assert court.reward_of(challenger) == CHALLENGE_WEI + REWARD_WEI // 4
-    assert court.reward_of(stranger) == 3 * CHALLENGE_WEI + price + REWARD_WEI * 3 // 4
+    shared_wei = REWARD_WEI * 9 // 10
+    assert court.reward_of(challenger) == CHALLENGE_WEI + REWARD_WEI // 10 + shared_wei // 4
+    assert court.reward_of(stranger) == 3 * CHALLENGE_WEI + price + shared_wei * 3 // 4
     assert court.reward_of(requester) == BOND_WEI // 2
 
 
@@ -241,15 +251,18 @@ def test_claim_of_open_or_upheld_dispute_reverts(court: Court, challenger: Accou
 def test_equivocation_ends_dispute_and_gives_bonds_back(court: Court, scene: Scene, challenger: Account) -> None:
     """The result fell by other means: nobody among the challengers was wrong."""
     other = scene.make_answer(2.0)
-    court.demand(TARGET, by=challenger, price_wei=ETHER)
+    price = court.price(Part.CHUNKS)
+    court.demand(TARGET, by=challenger, price_wei=price)
 
-    scene.convict_over(court.request, scene.make_answer(), other)
+    scene.convict_over(court.request, scene.make_answer(), other, by=scene.cast.stranger)
 
     assert court.state["status"] == DisputeStatus.REFUTED
     assert scene.state_of(court.request).status is Status.REFUTED
+    court.settle()
     before = court.reward_of(challenger)
     court.claim(challenger)
-    assert court.reward_of(challenger) == before + CHALLENGE_WEI + ETHER
+    opener_wei = REWARD_WEI // 10
+    assert court.reward_of(challenger) == before + CHALLENGE_WEI + price + opener_wei
 
 
 def test_operator_cannot_wash_its_bond_by_convicting_itself(

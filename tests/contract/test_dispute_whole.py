@@ -1,67 +1,51 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from tests.support.accounts import Account, funded_accounts
 from tests.support.assertions import assert_emitted
 from tests.support.chain import Chain
-from tests.support.court import SALT, Court
-from tests.support.referee_chain import RULES
-from tests.support.scene import set_scene
-from tests.support.system import deploy_system
+from tests.support.long_contractions import convolution
+from tests.support.trial import Trial, bring, falsified, open_courtroom
 
 import sworn
-from sworn.codec.tensors import encode_tensors
-from sworn.referee import encode_proof
 from sworn.testing import gallery
-from sworn.types import ZERO_HASH, Answer, Status
-from sworn.verification import CompiledModel, Trace
+from sworn.types import Status, Tensors
 
-#: What a whole dispute may cost its challenger and its operator together.
-DISPUTE_GAS = 800_000
+#: What a whole dispute may cost its challenger and its operator together, and in how many transactions.
+DISPUTE_GAS, CONVOLUTION_GAS, TRANSACTIONS = 800_000, 2_500_000, 5
 
 
-def lie_about(model: CompiledModel, honest: Trace) -> Trace:
-    """The same run with one output element that is a unit in the last place off."""
+def accuse(chain: Chain, artifact: bytes, inputs: Tensors, *, profile: str) -> Trial:
+    """An operator's answer in which one output element is wrong by half or double; the first bit where any counts."""
+    model = sworn.compile_model(artifact, profile=profile)
+    honest = model.trace(inputs)
     value = model.program.outputs[-1].value
-    moved = honest.values[value].copy()
-    flat = moved.reshape(-1).view(f"u{moved.itemsize}")
-    flat[0] ^= 1
-    values = [moved if number == value else np.asarray(each) for number, each in enumerate(honest.values)]
-    return Trace.of(model.subject, values)
+    bit = 1 << 23 if profile == "bounded" else 1
+    lie = falsified(honest, value=value, index=0, bits=honest.bits(value, 0) ^ bit)
+    return bring(open_courtroom(chain), model, inputs, lie, value=value, index=0)
 
 
+def convict(trial: Trial, *, gas: int) -> None:
+    """Plays the dispute to its end, within its gas and number of transactions."""
+    court, proof = trial.court, trial.proof
+    receipts = trial.play()
+
+    prover = court.scene.cast.challenger
+    assert_emitted(receipts["prove_fault"], "FaultProven", prover=prover, value=proof.value, index=proof.index)
+    assert court.scene.state_of(court.request).status is Status.REFUTED
+    assert court.reward_of(prover) > 0
+    assert len(receipts) <= TRANSACTIONS
+    total = sum(receipt.gas_used for receipt in receipts.values())
+    assert total <= gas, total
+
+
+@pytest.mark.parametrize("profile", ["exact", "bounded"])
 @pytest.mark.parametrize("name", ["logistic", "mlp", "forest"])
-def test_false_answer_of_real_model_is_convicted_by_one_element(chain: Chain, deployer: Account, name: str) -> None:
-    """The operator answers with one wrong bit; a challenger that recomputes the model proves it to the real referee."""
-    referee = chain.deploy("Referee", *(chain.deploy(rule, by=deployer) for rule in RULES), by=deployer)
-    scene = set_scene(deploy_system(chain, deployer=deployer, referee=referee), funded_accounts())
-    challenger = scene.cast.challenger
-    model = sworn.compile_model(gallery.load(name))
-    scene.system.model_registry.send("register", model.model, by=deployer)
-    inputs = gallery.rows(name)[0].inputs
-    lie = lie_about(model, model.trace(inputs))
+def test_false_answer_of_real_model_is_convicted_by_one_element(chain: Chain, name: str, profile: str) -> None:
+    """The operator answers with one wrong element; a challenger that recomputes the model proves it to the referee."""
+    convict(accuse(chain, gallery.load(name), gallery.rows(name)[0].inputs, profile=profile), gas=DISPUTE_GAS)
 
-    request = scene.make_request(model_id=model.model_id, input_root=lie.input_root)
-    scene.send_request(request, payload=encode_tensors(inputs, model.schema.inputs))
-    output = encode_tensors(lie.outputs, model.schema.outputs)
-    answer = Answer(operator=scene.cast.operator.address, trace_root=ZERO_HASH, output=output)
-    scene.propose(request, answer)
-    court = Court(scene=scene, result=scene.result_of(request, answer), request=request)
-    assert court.result.output_root == lie.output_root
 
-    receipts = [court.open(by=challenger)]
-    roots = (court.result, list(lie.data_roots), court.sworn_with(lie.root))
-    receipts.append(court.game.send("commitTraceRoots", *roots, by=scene.cast.stranger))
-    fault = model.audit(lie)[0]
-    receipts.append(court.commit_fault(by=challenger, kind=fault.kind, value=fault.value, index=fault.index))
-    court.ripen()
-    proof = encode_proof(fault.proof())
-    receipts.append(court.prove(by=challenger, trace_root=lie.root, proof=proof, salt=SALT))
-    court.settle()
-    receipts.append(court.claim(challenger))
-
-    assert_emitted(receipts[3], "FaultProven", prover=challenger, value=fault.value, index=fault.index)
-    assert scene.state_of(request).status is Status.REFUTED
-    total = sum(receipt.gas_used for receipt in receipts)
-    assert total <= DISPUTE_GAS, total
+def test_false_element_of_long_convolution_is_convicted_within_its_gas(chain: Chain) -> None:
+    """A sum of 4,608 products is shown and computed again in one transaction."""
+    artifact, inputs = convolution()
+    convict(accuse(chain, artifact, inputs, profile="exact"), gas=CONVOLUTION_GAS)

@@ -12,8 +12,12 @@ from tests.support.chain import Contract, TransactionReceipt
 from tests.support.scene import Scene, make_model, make_output
 from tests.support.system import DISPUTE_PARAMETERS, ETHER
 
+from sworn import types
+from sworn.codec.dispute_structs import encode_disclosure
 from sworn.codec.hashing import result_digest
-from sworn.codec.trees import CHUNK_BYTES, HASH_BYTES, chunk_levels, data_root, depth_of, keccak, tree_levels
+from sworn.codec.trees import chunk_levels, data_root, keccak
+from sworn.dispute.disclosure import show
+from sworn.model.commitment import trace_root
 from sworn.types import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -32,7 +36,6 @@ BOND_WEI: Final = ETHER // 1000
 SALT: Final = b"\x5a" * 32
 MATURITY_S: Final = 60
 MATURITY_BLOCKS: Final = 5
-_SHOWN_LEVELS: Final = 4
 #: Version, profile and five hashes.
 _MODEL_BYTES: Final = 2 + 1 + 5 * 32
 
@@ -64,75 +67,22 @@ class ShownTrace:
     def __init__(self, values: Sequence[bytes]) -> None:
         self.values = tuple(values)
         self.data_roots = tuple(data_root(value) for value in values)
-        self._levels = tree_levels(b"".join(self.data_roots))
-        self.root = keccak(b"\x09" + len(values).to_bytes(4) + _top(self._levels))
+        self.lengths = tuple(map(len, values))
+        self.root = trace_root(self.data_roots)
+
+    def levels(self, value: int) -> Sequence[bytes]:
+        """The levels of a value's chunk tree."""
+        return chunk_levels(self.values[value])
+
+    def read(self, value: int, start: int, stop: int) -> bytes:
+        """Bytes of a value."""
+        return self.values[value][start:stop]
 
     def show(self, target: Target, **changes: Any) -> bytes:
         """The ABI encoding of the disclosure for a target; ``changes`` replace fields."""
         part, value, level, index = target
-        fields: dict[str, Any] = {
-            "values": len(self.values),
-            "values_tree": _top(self._levels),
-            "value_siblings": [],
-            "length": 0,
-            "chunks_tree": ZERO_HASH,
-            "nodes": [],
-            "chunks": b"",
-            "siblings": [],
-        }
-        if part is Part.VALUES:
-            fields |= _node(self._levels, len(self.values), level, index)
-        elif value < len(self.values):
-            data = self.values[value]
-            levels = chunk_levels(data)
-            count = -(-len(data) // CHUNK_BYTES)
-            fields |= {
-                "value_siblings": _way(self._levels, len(self.values), 0, value),
-                "length": len(data),
-                "chunks_tree": _top(levels),
-            }
-            if part is Part.NODES:
-                fields |= _node(levels, count, level, index)
-            else:
-                height = min(_SHOWN_LEVELS, depth_of(count))
-                start = index * CHUNK_BYTES << _SHOWN_LEVELS
-                shown = data[start : start + (CHUNK_BYTES << height)]
-                if shown:
-                    fields |= {"chunks": shown, "siblings": _way(levels, count, height, index)}
-        fields |= changes
-        kinds = "(uint32,bytes32,bytes32[],uint64,bytes32,bytes32[],bytes,bytes32[])"
-        return encode([kinds], [tuple(fields.values())])
-
-
-def _top(levels: Sequence[bytes]) -> bytes:
-    return levels[-1][:HASH_BYTES] if levels and levels[-1] else ZERO_HASH
-
-
-def _missing(height: int) -> bytes:
-    node = ZERO_HASH
-    for _ in range(height):
-        node = keccak(b"\x01" + node + node)
-    return node
-
-
-def _at(levels: Sequence[bytes], level: int, index: int) -> bytes:
-    found = levels[level][HASH_BYTES * index : HASH_BYTES * (index + 1)]
-    return found or _missing(level)
-
-
-def _node(levels: Sequence[bytes], leaves: int, level: int, index: int) -> dict[str, Any]:
-    if level > depth_of(leaves) or index << level >= leaves:
-        return {}
-    below = min(level, _SHOWN_LEVELS)
-    first = index << below
-    existing = -(-leaves // (1 << (level - below)))
-    last = min(first + (1 << below), existing)
-    nodes = [_at(levels, level - below, place) for place in range(first, last)]
-    return {"nodes": nodes, "siblings": _way(levels, leaves, level, index)}
-
-
-def _way(levels: Sequence[bytes], leaves: int, level: int, index: int) -> list[bytes]:
-    return [_at(levels, height, (index >> (height - level)) ^ 1) for height in range(level, depth_of(leaves))]
+        wanted = types.Target(part=part, value=value, level=level, index=index)
+        return encode_disclosure(replace(show(self, wanted), **changes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -259,10 +259,12 @@ class Scene:
         arguments = (first, requests[0], second, requests[1])
         return self.system.dispute_game.send("proveEquivocation", *arguments, by=by or self.cast.challenger)
 
-    def convict_over(self, request: Request, first: Answer, second: Answer) -> TransactionReceipt:
+    def convict_over(
+        self, request: Request, first: Answer, second: Answer, *, by: Account | None = None
+    ) -> TransactionReceipt:
         """Proves that two answers were sworn to one request."""
         statements = (self.swear(request, first), self.swear(request, second))
-        return self.convict(*statements, requests=(request, request))
+        return self.convict(*statements, requests=(request, request), by=by)
 
     def state_of(self, request: Request) -> RequestState:
         """Where a request stands on chain."""

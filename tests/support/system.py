@@ -1,4 +1,4 @@
-"""The five contracts, deployed together as they are on a real chain."""
+"""The contracts, deployed together as they are on a real chain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DISPUTE_PARAMETERS: Mapping[str, int] = MappingProxyType(
         "tailSeconds": DAY,
         "maxDisputeSeconds": 7 * DAY,
         "traceSeconds": 3600,
-        "demandSeconds": 7200,
+        "demandSeconds": 29_400,
         "discloseSeconds": 1800,
         "commitSeconds": 1800,
         "revealSeconds": 1200,
