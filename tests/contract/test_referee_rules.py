@@ -1,77 +1,39 @@
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-
 import numpy as np
 import pytest
-from tests.support import referee_cases
 from tests.support.programs import program as made_of
 from tests.support.programs import step, tensor, unary, value
-from tests.support.referee_cases import array_of
+from tests.support.referee_cases import FAMILIES
 from tests.support.referee_chain import Case
+from tests.support.referee_elements import HARD, array_of
+from tests.support.referee_fuzz import compare
 
 from sworn.model.program import Contract, Function, Pointwise, Reduction
-from sworn.types import DType
+from sworn.types import DType, Profile
 
-Generate = Callable[[np.random.Generator], Iterator[Case]]
-GENERATORS: tuple[Generate, ...] = (
-    referee_cases.copy,
-    referee_cases.float_contraction,
-    referee_cases.integer_contraction,
-    referee_cases.pointwise,
-    referee_cases.real_functions,
-    referee_cases.lookup,
-    referee_cases.extremum,
-    referee_cases.rank,
-    referee_cases.tree,
-    referee_cases.bounded_float_contraction,
-    referee_cases.bounded_pointwise,
-    referee_cases.bounded_real_functions,
-)
-#: Cases per rule: always, and in the long run.
-FEW, MANY = 300, 100_000
-#: Arguments of real functions that come nearest to half-way points or to multiples of a right angle, and both sides of
-#: every border behind which a value is settled.
-HARD = {
-    Function.SIGMOID: (0xB3800000, 0x33800000, 0x41FFFFFF, 0x42000000, 0xC2FFFFFF, 0xC3000000),
-    Function.SIN: (0x6F79BE45, 0x397FFFFF, 0x39800000, 0x7F7FFFFF, 0x40490FDB),
-    Function.COS: (0x6F79BE45, 0x38FFFFFF, 0x39000000, 0x7F7FFFFF, 0x3FC90FDB),
-    Function.TANH: (0x38FFFFFF, 0x39000000, 0x3E7FFFFF, 0x3E800000, 0x417FFFFF, 0x41800000),
-    Function.EXP: (0x42B17218, 0x42B17217, 0xC2CFF1B5, 0x00000001, 0x42FFFFFF, 0xC3000000),
-    Function.LOG: (0x3F7FFFFF, 0x3F800001, 0x00000001, 0x7F7FFFFF, 0x3FB504F3, 0x3FB504F4),
-    Function.ERF: (0x407FFFFF, 0x40800000, 0x00000001, 0x80000001, 0x3F800000),
-    Function.SOFTPLUS: (0x00000000, 0x41FFFFFF, 0x42000000, 0xC2FFFFFF, 0xC3000000),
-    Function.ELU: (0xA17FFFFF, 0xA1800000, 0xC1FFFFFF, 0xC2000000, 0xBE7FFFFF, 0xBE800000),
-}
+#: Claims per family and profile: always, and in the long run, of which `scripts/fuzz_referee.py` says more.
+FEW, MANY = 250, 100_000
+PROFILES = (Profile.EXACT, Profile.BOUNDED)
 
 
-def agree(generate: Generate, cases: int, *, seed: int) -> Counter[bool | None]:
-    """Puts so many claims before both referees; how often they convict, acquit and refuse."""
-    generator, verdicts = np.random.default_rng(seed), Counter[bool | None]()
-    while verdicts.total() < cases:
-        for case in generate(generator):
-            answer, expected = case.asked(), case.expected()
-            assert answer.faulty == expected, (answer, case)
-            assert answer.faulty is not None or answer.error not in ("", "Panic"), (answer, case)
-            verdicts[expected] += 1
-    return verdicts
-
-
-@pytest.mark.parametrize("generate", GENERATORS, ids=lambda generate: generate.__name__)
-def test_referees_on_claims_of_every_rule_agree(generate: Generate) -> None:
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name.lower())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_referees_on_claims_of_every_rule_agree(family: str, profile: Profile) -> None:
     """Chain and Python convict, acquit and refuse alike; refusals are custom errors, not panics."""
-    verdicts = agree(generate, FEW, seed=1)
-    assert verdicts[True] > FEW // 10
-    assert verdicts[False] > FEW // 20
+    tally = compare(family, profile, FEW, seed=1)
+    assert tally.of(True) > FEW // 10
+    assert tally.of(False) > FEW // 20
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("generate", GENERATORS, ids=lambda generate: generate.__name__)
-def test_referees_on_a_hundred_thousand_claims_agree(generate: Generate) -> None:
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name.lower())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_referees_on_a_hundred_thousand_claims_agree(family: str, profile: Profile) -> None:
     """The same at length."""
-    agree(generate, MANY, seed=2)
+    tally = compare(family, profile, MANY, seed=2)
+    assert tally.total == MANY
 
 
 @pytest.mark.parametrize("function", HARD, ids=lambda function: function.name.lower())

@@ -11,7 +11,7 @@ from sworn.codec.trees import CHUNK_BYTES, HASH_BYTES, chunk_count, depth_of
 from sworn.model.commitment import expected_bytes
 from sworn.model.encoding import encode_step, operands
 from sworn.model.program import Contract, Copy, Extremum, Operand, Program, Rank, Reduction, Step, TensorType, Tree
-from sworn.types import DType
+from sworn.model.referee_gas import referee_gas
 
 #: Version, model, statement and their like.
 _HEAD_BYTES: Final = 512
@@ -22,11 +22,14 @@ _WITNESSED: Final = 2
 #: tokens a byte (EIP-7623).
 _TRANSACTION_GAS: Final = 21_000
 _FLOOR_GAS, _BYTE_GAS = 40, 16
-#: Of keccak256 of a chunk and of two hashes: 30, 6 for each word, and copying them.
-_CHUNK_GAS, _NODE_GAS = 350, 120
-# Estimates of what the referee takes besides: for one term of a contraction, one element of a row, and whatever
-# else a proof needs.
-_FLOAT_TERM_GAS, _INTEGER_TERM_GAS, _ROW_GAS, _REFEREE_GAS = 190, 30, 60, 60_000
+#: What the call takes besides the proof: a result, a request, a salt and offsets.
+_CALL_BYTES: Final = 1_400
+#: Of what the game does besides asking the referee: the verdict, slashing, and sharing out.
+_GAME_GAS: Final = 290_000
+# Of opening: a tensor, each of its chunks, each hash on the way up, and each byte that is copied and hashed.
+_TENSOR_GAS, _CHUNK_GAS, _NODE_GAS, _PROOF_BYTE_GAS = 6_000, 1_000, 500, 4
+#: Of each byte of a step: most is read word by word.
+_STEP_BYTE_GAS: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class Footprint:
     elements: int
     chunks: int
     proof_bytes: int
-    #: Of the transaction that carries the proof: an estimate, as if no byte of the proof were zero.
+    #: Of the transaction that carries the proof, the verdict included: an estimate, as if no byte were zero.
     gas: int
 
 
@@ -45,7 +48,8 @@ def footprint(program: Program, number: int) -> Footprint:
     """An upper bound for any element of a step, openings included."""
     step = program.steps[number]
     opened = [(step.output, 1, 1), *_opened(program, step)]
-    size = _HEAD_BYTES + len(encode_step(program, number)) + HASH_BYTES * depth_of(len(program.steps))
+    step_bytes = len(encode_step(program, number))
+    size = _HEAD_BYTES + step_bytes + HASH_BYTES * depth_of(len(program.steps))
     chunks = hashes = 0
     for tensor, count, runs in opened:
         within = min(count, chunk_count(expected_bytes(tensor)))
@@ -55,21 +59,11 @@ def footprint(program: Program, number: int) -> Footprint:
         siblings += depth_of(len(program.inputs) + len(program.steps)) + depth_of(len(program.weights))
         hashes += siblings
         size += within * CHUNK_BYTES + HASH_BYTES * siblings
-    execution = _REFEREE_GAS + _work(step) + _CHUNK_GAS * chunks + _NODE_GAS * hashes
-    gas = _TRANSACTION_GAS + max(_FLOOR_GAS * size, _BYTE_GAS * size + execution)
+    opening = _TENSOR_GAS * len(opened) + _CHUNK_GAS * chunks + _NODE_GAS * hashes + _PROOF_BYTE_GAS * size
+    judging = referee_gas(program, step, chunks=chunks) + _STEP_BYTE_GAS * step_bytes
+    calldata = size + _CALL_BYTES
+    gas = _TRANSACTION_GAS + max(_FLOOR_GAS * calldata, _BYTE_GAS * calldata + _GAME_GAS + opening + judging)
     return Footprint(elements=_elements(step), chunks=chunks, proof_bytes=size, gas=gas)
-
-
-def _work(step: Step) -> int:
-    """Gas of going through the terms of a contraction or the elements of a row."""
-    match step.body:
-        case Contract() as body:
-            term = _FLOAT_TERM_GAS if step.output.dtype is DType.FLOAT32 else _INTEGER_TERM_GAS
-            return term * prod(each.extent for each in body.reductions)
-        case Rank() as body:
-            return _ROW_GAS * body.extent
-        case _:
-            return 0
 
 
 def _elements(step: Step) -> int:
