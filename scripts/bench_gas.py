@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.support.eth_tester_node import EthTesterNode
 from tests.support.gas import GasCost, measure_gas
+from tests.support.gas_disputes import measure_dispute_gas
 
 
 def main() -> int:
@@ -20,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
-    costs = measure_gas(EthTesterNode())
+    costs = {**measure_gas(EthTesterNode()), **measure_dispute_gas(EthTesterNode())}
     print(json.dumps(document(costs), indent=1) if arguments.json else table(costs))
     return 0
 

@@ -66,6 +66,8 @@ class Interface:
     name: str
     #: Creation code without constructor arguments; empty for interfaces and abstract contracts.
     bytecode: bytes
+    #: Length of the code that it leaves on chain, the last of ``bytecode``; 0 where that is not known.
+    runtime_size: int
     functions: Mapping[str, _Entry]
     events: Mapping[str, _Entry]
     errors: Mapping[str, _Entry]
@@ -198,6 +200,7 @@ def _parse(name: str, document: Mapping[str, Any]) -> Interface:
     return Interface(
         name=name,
         bytecode=bytes.fromhex(document.get("bytecode", "").removeprefix("0x")),
+        runtime_size=document.get("runtimeSize", 0),
         functions=MappingProxyType(by_type["function"]),
         events=MappingProxyType(by_type["event"]),
         errors=MappingProxyType(by_type["error"]),

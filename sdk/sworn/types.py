@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class DisputeStatus(IntEnum):
 
 
 class Part(IntEnum):
-    """What of a trace a challenger demands to see."""
+    """What a challenger demands to see: of the trace first, then of the model that made it."""
 
     #: Nodes of the tree over the values' data roots.
     VALUES = 0
@@ -114,6 +114,20 @@ class Part(IntEnum):
     NODES = 1
     #: Up to 16 chunks of a value.
     CHUNKS = 2
+    #: Nodes of the tree over the weights' data roots.
+    WEIGHTS = 3
+    #: Nodes of the tree over a weight's chunks.
+    WEIGHT_NODES = 4
+    #: Up to 16 chunks of a weight.
+    WEIGHT_CHUNKS = 5
+    #: One step of the program.
+    STEPS = 6
+    #: Its interface: types of inputs and weights, outputs.
+    INTERFACE = 7
+
+
+#: `Demand.due_at` of a demand that has been answered.
+ANSWERED: Final = 2**40 - 1
 
 
 class CallbackKind(IntEnum):
@@ -281,14 +295,106 @@ class RequestState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """Addresses and parameters of one deployment of the contracts."""
+    """Addresses of one deployment of the contracts, those that judge faults first, and its parameters."""
 
     chain_id: int
     #: Block of the first deployment transaction: no event of ours is older.
     block: int
+    selection_rule: Address
+    float_contraction_rule: Address
+    integer_contraction_rule: Address
+    pointwise_rule: Address
+    real_function_rule: Address
+    referee: Address
+    trace_verifier: Address
     model_registry: Address
     operator_registry: Address
     oracle: Address
     dispute_game: Address
     signed_results: Address
     parameters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Something of a trace that a challenger wants to see."""
+
+    part: Part
+    #: Number of the value; 0 for `Part.VALUES`.
+    value: int = 0
+    #: Height of the node in its tree, leaves at 0; always 0 for `Part.CHUNKS`.
+    level: int = 0
+    #: Which node of that height; for `Part.CHUNKS`, which group of 16 chunks.
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disclosure:
+    """What an operator shows of a trace: a node with its descendants four levels below, or at the leaves."""
+
+    #: Leaves of the tree over the values.
+    values: int
+    #: Root of that tree.
+    values_tree: bytes
+    #: For nodes and chunks of one value: the way from its data root to `values_tree`.
+    value_siblings: tuple[bytes, ...] = ()
+    #: Bytes of the value.
+    length: int = 0
+    #: Root of the tree over its chunks.
+    chunks_tree: bytes = ZERO_HASH
+    #: The wanted node's descendants; empty where the node does not exist.
+    nodes: tuple[bytes, ...] = ()
+    #: The chunks themselves, one after the other; `Part.CHUNKS` only.
+    chunks: bytes = b""
+    #: The way from the wanted node to the root of its tree.
+    siblings: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """One result under challenge, as stored on chain. Times are unix seconds, 0 = not yet."""
+
+    status: DisputeStatus
+    opened_at: int
+    #: Last second in which somebody may challenge or join.
+    closes_at: int
+    opener: Address
+    #: Bonds of all who joined, without the opener's.
+    joined_wei: int
+    #: What challengers have paid for answered demands.
+    spent_wei: int
+    open_demands: int
+    #: Committed by the operator when the result carries none.
+    trace_root: bytes
+    #: Whose proof counts; zero = convicted for silence, or by other means.
+    prover: Address
+    committed_at: int
+    proof_cost_gwei: int
+    #: The share of the slashed bond that goes to those who convicted.
+    reward_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengerState:
+    """A party to a dispute, as stored on chain."""
+
+    bond_wei: int
+    #: Paid for demands that wait for an answer.
+    locked_wei: int
+    #: Paid for answered demands, and for a proof that another took the place of.
+    spent_wei: int
+    #: Hides which fault will be proven; zero = none.
+    commitment: bytes
+    committed_at: int
+    committed_in_block: int
+    open_demands: int
+    claimed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """A demand, as stored on chain."""
+
+    #: Last second in which the operator may answer; 0 = never made, `ANSWERED` = answered.
+    due_at: int
+    price_wei: int

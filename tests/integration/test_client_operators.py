@@ -1,23 +1,17 @@
-"""What an operator does through the client, and deployments on disk."""
+"""What an operator does through the client."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.support.client_world import ETHER, PRICE_WEI, STAKE_WEI, World, open_world
 
 from sworn import abi
-from sworn.chain.deployment import verify_deployment
-from sworn.chain.deployment_files import created_address, load_deployment, save_deployment
 from sworn.errors import (
     ArtifactUnavailable,
-    ChainIdMismatch,
     ConfigurationError,
     ContractRevert,
-    DeploymentUnknown,
     FundsTooLow,
     QuoteError,
 )
@@ -125,45 +119,3 @@ def test_schema_of_an_unknown_model_is_a_typed_error(world: World) -> None:
     with pytest.raises(ArtifactUnavailable):
         world.client(artifacts=None).schema(world.model_id)
     assert world.client().schema(world.artifact) == world.schema
-
-
-def test_deployment_saved_and_loaded_is_the_same(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By path, by folder and chain id; and what is missing is looked for in named places."""
-    file = save_deployment(world.deployment, tmp_path)
-    assert file.name == f"{world.deployment.chain_id}.json"
-    assert load_deployment(file) == world.deployment
-    monkeypatch.setenv("SWORN_DEPLOYMENTS", str(tmp_path))
-    assert load_deployment(world.deployment.chain_id) == world.deployment
-    with pytest.raises(DeploymentUnknown) as caught:
-        load_deployment(4242)
-    assert str(tmp_path) in str(caught.value)
-    file.write_text("{}")
-    with pytest.raises(ConfigurationError):
-        load_deployment(file)
-
-
-def test_deployment_of_other_contracts_is_refused(world: World) -> None:
-    """Chain, code, links and parameters are compared with what the chain says."""
-    gateway, deployment = world.chain.gateway, world.deployment
-    verify_deployment(gateway, deployment, thorough=True)
-    with pytest.raises(ChainIdMismatch):
-        verify_deployment(gateway, dataclasses.replace(deployment, chain_id=1))
-    swapped = dataclasses.replace(deployment, oracle=deployment.dispute_game, dispute_game=deployment.oracle)
-    with pytest.raises((ConfigurationError, ContractRevert)):
-        verify_deployment(gateway, swapped, thorough=True)
-    parameters = {**deployment.parameters, "minBondWei": 1}
-    with pytest.raises(ConfigurationError):
-        verify_deployment(gateway, dataclasses.replace(deployment, parameters=parameters), thorough=True)
-
-
-def test_created_address_of_known_nonces_matches_the_chains(world: World) -> None:
-    """The address rule, for the smallest nonce, a one-byte, a long and a two-byte one."""
-    deployer = "0x6ac7ea33f8831ea9dcc53393aaa88b25a785dbf0"
-    known = {
-        0: "0xcd234a471b72ba2f1ccf0a70fcaba648a5eecd8d",
-        1: "0x343c43a37d37dff08ae8c4a11544c718abb4fcf8",
-        2: "0xf778b86fa74e846c4f0a1fbd1335fe81c00a0c91",
-    }
-    for nonce, address in known.items():
-        assert created_address(deployer, nonce).lower() == address  # type: ignore[arg-type]
-    assert created_address(world.chain.signers[0].address, 0) == world.deployment.model_registry

@@ -69,13 +69,13 @@ class _Workload:
     def measure(self, move: Callable[[], TransactionReceipt]) -> GasCost:
         move()
         self._round += 1
-        return _cost(move(), share=1)
+        return cost_of(move())
 
     def batches(self) -> Mapping[str, GasCost]:
         return {
-            "propose_batch50_each": _cost(self._propose_many(self._asked_many()), share=BATCH),
-            "finalize_batch50_each": _cost(self._finalize_many(self._asked_many()), share=BATCH),
-            "finalize_batch50_consumers_each": _cost(self._finalize_many(self._asked_by_many()), share=BATCH),
+            "propose_batch50_each": cost_of(self._propose_many(self._asked_many()), share=BATCH),
+            "finalize_batch50_each": cost_of(self._finalize_many(self._asked_many()), share=BATCH),
+            "finalize_batch50_consumers_each": cost_of(self._finalize_many(self._asked_by_many()), share=BATCH),
         }
 
     def _deploy_consumer(self) -> Contract:
@@ -160,7 +160,8 @@ class _Workload:
         return self._scene.convict_over(request, self._scene.make_answer(1.0), self._scene.make_answer(2.0))
 
 
-def _cost(receipt: TransactionReceipt, *, share: int) -> GasCost:
+def cost_of(receipt: TransactionReceipt, *, share: int = 1) -> GasCost:
+    """What a transaction cost, or its share of a batch."""
     data = receipt.calldata
     tokens = data.count(0) + 4 * (len(data) - data.count(0))
     return GasCost(

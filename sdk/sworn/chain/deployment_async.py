@@ -9,6 +9,7 @@ from sworn.chain.deployment_files import (
     DEFAULT_PARAMETERS,
     contract_addresses,
     creation_code,
+    expected_code,
     expected_views,
     planned_deployment,
 )
@@ -16,7 +17,14 @@ from sworn.chain.gateway import AsyncGateway, Call
 from sworn.chain.pacing import DEFAULT_PACING, AsyncSleep, Pacing, async_sleep
 from sworn.chain.signer import Signer
 from sworn.chain.transactor_async import AsyncTransactor
-from sworn.errors import ChainError, ChainIdMismatch, ConfigurationError, DeploymentUnknown
+from sworn.errors import (
+    ChainError,
+    ChainIdMismatch,
+    CodecError,
+    ConfigurationError,
+    ContractRevert,
+    DeploymentUnknown,
+)
 from sworn.types import Deployment
 
 
@@ -28,7 +36,7 @@ async def async_deploy(
     pacing: Pacing = DEFAULT_PACING,
     sleep: AsyncSleep = async_sleep,
 ) -> Deployment:
-    """Deploys the five contracts in five transactions and verifies them.
+    """Deploys every contract, each in a transaction, and verifies them.
 
     The contracts name each other in immutables, so their addresses are computed from the deployer's nonce beforehand;
     the account must send nothing else meanwhile. Raises `ChainError` when it did.
@@ -56,19 +64,26 @@ async def async_deploy(
 async def async_verify_deployment(gateway: AsyncGateway, deployment: Deployment, *, thorough: bool = False) -> None:
     """Checks that the node serves the deployment's chain and that the contracts are there.
 
-    ``thorough`` also compares links and parameters with what the contracts say. Raises `ChainIdMismatch`,
-    `DeploymentUnknown` when a contract is missing, `ConfigurationError` when it is another one.
+    ``thorough`` also compares links and parameters with what the contracts say, and the code of contracts that have
+    neither with this version's. Raises `ChainIdMismatch`, `DeploymentUnknown` when a contract is missing,
+    `ConfigurationError` when it is another one.
     """
     chain_id = await gateway.chain_id()
     if chain_id != deployment.chain_id:
         raise ChainIdMismatch(f"the node serves chain {chain_id}, the deployment is on chain {deployment.chain_id}")
     for contract, address in contract_addresses(deployment).items():
-        if not await gateway.code(address):
+        code = await gateway.code(address)
+        if not code:
             raise DeploymentUnknown(f"there is no {contract} at {address} on chain {chain_id}")
         if not thorough:
             continue
+        if expected_code(contract) not in (None, code):
+            raise ConfigurationError(f"the code at {address} is not the {contract} of this version of sworn")
         for view, expected in expected_views(contract, deployment).items():
-            data = await gateway.call(Call(to=address, data=interface(contract).encode(view)))
-            actual = interface(contract).decode(view, data)
+            try:
+                data = await gateway.call(Call(to=address, data=interface(contract).encode(view)))
+                actual = interface(contract).decode(view, data)
+            except (ContractRevert, CodecError) as error:
+                raise ConfigurationError(f"the code at {address} is no {contract}: it has no {view}") from error
             if actual != expected:
                 raise ConfigurationError(f"{contract}.{view} at {address} is {actual}, expected {expected}")

@@ -23,9 +23,17 @@ from sworn.abi import Interface, interface
 from sworn.errors import ConfigurationError, DeploymentUnknown
 from sworn.types import Address, Deployment
 
-#: Field of `Deployment` to contract, in the order in which they are deployed.
+#: Field of `Deployment` to contract, in the order in which they are deployed: what needs no other contract comes first,
+#: so that a deployment that breaks off early has cost the least.
 CONTRACTS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "selection_rule": "SelectionRule",
+        "float_contraction_rule": "FloatContractionRule",
+        "integer_contraction_rule": "IntegerContractionRule",
+        "pointwise_rule": "PointwiseRule",
+        "real_function_rule": "RealFunctionRule",
+        "referee": "Referee",
+        "trace_verifier": "TraceVerifier",
         "model_registry": "ModelRegistry",
         "operator_registry": "OperatorRegistry",
         "oracle": "InferenceOracle",
@@ -45,6 +53,12 @@ DEFAULT_PARAMETERS: Final[Mapping[str, int]] = MappingProxyType(
         "maxLifetimeSeconds": 30 * 86_400,
         "tailSeconds": 86_400,
         "maxDisputeSeconds": 7 * 86_400,
+        "traceSeconds": 3_600,
+        "demandSeconds": 29_400,
+        "discloseSeconds": 1_800,
+        "commitSeconds": 1_800,
+        "revealSeconds": 1_200,
+        "floorGasPriceWei": 10**9,
     }
 )
 _DIRECTORY_VARIABLE: Final = "SWORN_DEPLOYMENTS"
@@ -86,12 +100,18 @@ def expected_views(contract: str, deployment: Deployment) -> dict[str, Any]:
     return {name: value for name, value in {**links, **numbers}.items() if name in compiled.functions}
 
 
+def expected_code(contract: str) -> bytes | None:
+    """The code that a contract must have on chain; None when it holds immutables, of which its views tell."""
+    compiled = interface(contract)
+    return None if compiled.constructor_inputs else compiled.bytecode[-compiled.runtime_size :]
+
+
 def load_deployment(source: int | str | Path, *, search: Sequence[Traversable] | None = None) -> Deployment:
     """A deployment by chain id or by path.
 
     A chain id is looked up as ``<id>.json`` in ``$SWORN_DEPLOYMENTS``, then in ``~/.sworn/deployments``, then among the
     files that come with the package. Raises `DeploymentUnknown` naming every place, `ConfigurationError` for a file
-    that is no deployment.
+    that is no deployment, or one of other contracts than this version's.
     """
     if not isinstance(source, int):
         path = Path(source).expanduser()
@@ -136,17 +156,28 @@ def _folders() -> list[Traversable]:
 def _parse(place: Traversable) -> Deployment:
     try:
         document = json.loads(place.read_text(encoding="utf-8"))
-        addresses = {
-            field: _address(document["contracts"][contract]["address"]) for field, contract in CONTRACTS.items()
-        }
+        contracts, parameters = document["contracts"], document["parameters"]
+        # What every deployment has had from the first on: without it the file is something else.
+        if "InferenceOracle" in contracts:
+            _require_whole(place, contracts, parameters)
+        addresses = {field: _address(contracts[contract]["address"]) for field, contract in CONTRACTS.items()}
         return Deployment(
             chain_id=int(document["chainId"]),
             block=int(document["block"]),
-            parameters=MappingProxyType({str(key): int(value) for key, value in document["parameters"].items()}),
+            parameters=MappingProxyType({str(key): int(value) for key, value in parameters.items()}),
             **addresses,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigurationError(f"{place} is not a deployment file: {type(error).__name__} {error}") from error
+
+
+def _require_whole(place: Traversable, contracts: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    missing = [name for name in (*CONTRACTS.values(), *DEFAULT_PARAMETERS) if name not in {*contracts, *parameters}]
+    if missing:
+        raise ConfigurationError(
+            f"{place} describes a deployment of another version, without {', '.join(missing)}: deploy the contracts of "
+            "this version with `sworn deploy`, or use the version of sworn that made it"
+        )
 
 
 def _address(value: object) -> Address:

@@ -50,6 +50,17 @@ class FeePolicy:
     max_fee_cap_wei: int = 500 * 10**9
     min_tip_wei: int = 0
     bump_after_s: float = 60.0
+    #: The same for urgent transactions, and for whatever they wait behind.
+    urgent_cap_wei: int = 5_000 * 10**9
+    urgent_bump_after_s: float = 15.0
+
+    def cap_wei(self, *, urgent: bool) -> int:
+        """The most that a transaction may offer per gas."""
+        return max(self.urgent_cap_wei, self.max_fee_cap_wei) if urgent else self.max_fee_cap_wei
+
+    def patience_s(self, *, urgent: bool) -> float:
+        """Seconds after which a transaction that is not mined is bumped."""
+        return min(self.urgent_bump_after_s, self.bump_after_s) if urgent else self.bump_after_s
 
 
 class Sender:
@@ -115,11 +126,15 @@ class Sender:
         # that was mined between the two reads.
         chain_nonce = self._gateway.nonce(self.address)
         changed = self._revive(chain_nonce)
-        for record in self._store.live(self.address):
-            advanced = self._advance(record, head=head, chain_nonce=chain_nonce, wanted=wanted)
+        live = self._store.live(self.address)
+        # An urgent transaction is mined no sooner than those before it.
+        last_urgent = max((_nonce(record) for record in live if record.intent.urgent), default=-1)
+        for record in live:
+            urgent = _nonce(record) <= last_urgent
+            advanced = self._advance(record, head=head, chain_nonce=chain_nonce, wanted=wanted, urgent=urgent)
             if advanced != record:
                 changed.append(advanced)
-        changed.extend(self._fill_gap(chain_nonce))
+        changed.extend(self._fill_gap(chain_nonce, urgent=last_urgent >= 0))
         return changed
 
     def _simulate(self, intent: Intent) -> int:
@@ -135,7 +150,7 @@ class Sender:
         return min(estimate + estimate // 4, intent.gas_cap)
 
     def _start(self, record: TransactionRecord, *, gas: int) -> TransactionRecord:
-        max_fee, tip = self._market_fees()
+        max_fee, tip = self._market_fees(urgent=record.intent.urgent)
         nonce = self._next_nonce()
         attempt = self._sign(record.intent, nonce=nonce, gas=gas, max_fee=max_fee, tip=tip)
         record = replace(
@@ -154,9 +169,9 @@ class Sender:
             return max(chain, self._gateway.nonce(self.address, block="pending")) if own <= chain else own
         return max(self._store.next_nonce(self.address) or 0, self._gateway.nonce(self.address))
 
-    def _market_fees(self) -> tuple[int, int]:
+    def _market_fees(self, *, urgent: bool) -> tuple[int, int]:
         market = self._gateway.fees()
-        cap = self._fees.max_fee_cap_wei
+        cap = self._fees.cap_wei(urgent=urgent)
         if market.base_fee > cap:
             raise TransactionUnderpriced(f"the base fee of {market.base_fee} wei is over the cap of {cap} wei")
         tip = max(market.tip, self._fees.min_tip_wei)
@@ -197,7 +212,7 @@ class Sender:
         return record
 
     def _advance(
-        self, record: TransactionRecord, *, head: int, chain_nonce: int, wanted: Callable[[str], bool]
+        self, record: TransactionRecord, *, head: int, chain_nonce: int, wanted: Callable[[str], bool], urgent: bool
     ) -> TransactionRecord:
         receipt = self._receipt(record)
         if receipt is not None:
@@ -211,8 +226,8 @@ class Sender:
         if nonce < chain_nonce:
             return record if known else self._superseded(record, head=head, wanted=wanted)
         # A transaction that waits behind another one is not helped by a higher fee.
-        if nonce == chain_nonce and self._stuck(record):
-            return self._bump(record)
+        if nonce == chain_nonce and self._stuck(record, urgent=urgent):
+            return self._bump(record, urgent=urgent)
         return record if known else self._broadcast(record)
 
     def _receipt(self, record: TransactionRecord) -> Receipt | None:
@@ -251,18 +266,18 @@ class Sender:
         except (ContractRevert, TransactionRejected):
             return self._store.get(record.key) or record
 
-    def _stuck(self, record: TransactionRecord) -> bool:
-        aged = self._clock() - record.attempts[-1].signed_at >= self._fees.bump_after_s
+    def _stuck(self, record: TransactionRecord, *, urgent: bool) -> bool:
+        aged = self._clock() - record.attempts[-1].signed_at >= self._fees.patience_s(urgent=urgent)
         return aged or record.note == TransactionUnderpriced.__name__
 
-    def _bump(self, record: TransactionRecord) -> TransactionRecord:
-        last = record.attempts[-1]
+    def _bump(self, record: TransactionRecord, *, urgent: bool) -> TransactionRecord:
+        last, cap = record.attempts[-1], self._fees.cap_wei(urgent=urgent)
         market = self._gateway.fees()
         max_fee = max(_bumped(last.max_fee_wei), 2 * market.base_fee + market.tip)
         tip = max(_bumped(last.tip_wei), market.tip, self._fees.min_tip_wei)
-        if _bumped(last.max_fee_wei) > self._fees.max_fee_cap_wei:
+        if _bumped(last.max_fee_wei) > cap:
             return self._broadcast(record)
-        max_fee = min(max_fee, self._fees.max_fee_cap_wei)
+        max_fee = min(max_fee, cap)
         attempt = self._sign(
             record.intent, nonce=_nonce(record), gas=record.gas or 0, max_fee=max_fee, tip=min(tip, max_fee)
         )
@@ -278,14 +293,14 @@ class Sender:
             self._store.put(record)
         return revived
 
-    def _fill_gap(self, chain_nonce: int) -> list[TransactionRecord]:
+    def _fill_gap(self, chain_nonce: int, *, urgent: bool) -> list[TransactionRecord]:
         """Frees transactions that wait behind a nonce which nobody uses any more, by an empty one to ourselves."""
         live = self._store.live(self.address)
-        if not live or _nonce(live[0]) <= chain_nonce or not self._stuck(live[0]):
+        if not live or _nonce(live[0]) <= chain_nonce or not self._stuck(live[0], urgent=urgent):
             return []
         intent = Intent(key=f"fill:{self.address}:{chain_nonce}", to=self.address, data=b"", gas_cap=21_000)
         try:
-            max_fee, tip = self._market_fees()
+            max_fee, tip = self._market_fees(urgent=urgent)
         except TransactionUnderpriced:
             # What waits behind the gap would not be mined at these fees either: no reason to fail everything else.
             return []

@@ -43,6 +43,8 @@ class Intent:
     value_wei: int = 0
     #: Most gas that the transaction may be given.
     gas_cap: int
+    #: Whether being late costs more than gas does: then other limits of fees hold, for what it waits behind as well.
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

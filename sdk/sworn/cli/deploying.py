@@ -32,17 +32,17 @@ def _deploy(
         typer.Option(metavar="FILE", help="Where the deployment file goes; by default ~/.sworn/deployments."),
     ] = None,
 ) -> None:
-    """Deploys the five contracts in five transactions, verifies them, and writes the deployment file.
+    """Deploys the contracts, each in a transaction, verifies them, and writes the deployment file.
 
     Nobody has rights over a deployment, and its parameters can never be changed.
     """
     from sworn.chain.deployment import deploy
-    from sworn.chain.deployment_files import DEFAULT_PARAMETERS, save_deployment
+    from sworn.chain.deployment_files import CONTRACTS, DEFAULT_PARAMETERS, save_deployment
     from sworn.chain.pacing import Pacing
 
     parameters = {**DEFAULT_PARAMETERS, **_parameters(parameter or [])}
     pacing = Pacing(poll_s=0.5, transaction_timeout_s=session.options.timeout)
-    with session.output.busy("deploying five contracts"):
+    with session.output.busy(f"deploying {len(CONTRACTS)} contracts"):
         deployment = deploy(session.gateway, session.signer, parameters=parameters, pacing=pacing)
     target = save or (HOME / "deployments" / f"{deployment.chain_id}.json").expanduser()
     if target.is_file():
