@@ -11,7 +11,8 @@
     │   ├── ShapeMismatch             give the shape that the schema states
     │   ├── PayloadMalformed          the bytes are not a canonical payload
     │   ├── SizeLimitExceeded         make it smaller
-    │   └── ProofMalformed            the bytes are not a fault proof
+    │   ├── ProofMalformed            the bytes are not a fault proof
+    │   └── DisclosureInvalid         what is shown of a trace does not lead to its root
     ├── ModelError                    the model file cannot be used
     │   ├── ModelMalformed            not a valid ONNX model
     │   ├── ModelUnsupported          valid, but outside what sworn runs
@@ -98,6 +99,10 @@ class SizeLimitExceeded(CodecError):
 
 class ProofMalformed(CodecError):
     """Bytes or fields are not a fault proof, or do not belong together."""
+
+
+class DisclosureInvalid(CodecError):
+    """What is shown of a trace is not what was demanded, or does not lead to the trace root."""
 
 
 class ModelError(SwornError):

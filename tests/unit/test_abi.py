@@ -78,8 +78,8 @@ def test_interface_unknown_names_raise_configuration_error() -> None:
 
 def test_interface_constructor_appends_the_arguments() -> None:
     """Creation code ends with the encoded constructor arguments."""
-    game = abi.interface("DisputeGame")
-    assert game.constructor(*[OPERATOR] * 4) == game.bytecode + encode(["address"] * 4, [OPERATOR] * 4)
+    referee = abi.interface("Referee")
+    assert referee.constructor(*[OPERATOR] * 5) == referee.bytecode + encode(["address"] * 5, [OPERATOR] * 5)
 
 
 def test_reverts_hold_every_error_of_every_abi() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
-
-from eth_abi.abi import decode as _abi_decode
-from eth_abi.exceptions import DecodingError
 
 from sworn.codec.structs import (
     abi_encode,
@@ -23,6 +21,7 @@ from sworn.types import Address, ChallengerState, Demand, Disclosure, Dispute, D
 
 TARGET_ABI: Final = "(uint8,uint32,uint8,uint32)"
 DISCLOSURE_ABI: Final = "(uint32,bytes32,bytes32[],uint64,bytes32,bytes32[],bytes,bytes32[])"
+_WORD_BYTES: Final = 32
 
 
 def target_to_abi(target: Target) -> tuple[int, int, int, int]:
@@ -40,7 +39,12 @@ def target_from_abi(values: Sequence[Any]) -> Target:
 
 def encode_disclosure(disclosure: Disclosure) -> bytes:
     """The bytes that `DisputeGame.disclose` takes. Raises `CodecError` for values that do not fit their type."""
-    fields = (
+    return abi_encode([DISCLOSURE_ABI], [disclosure_to_abi(disclosure)])
+
+
+def disclosure_to_abi(disclosure: Disclosure) -> tuple[Any, ...]:
+    """`Disclosure` as an ABI tuple."""
+    return (
         disclosure.values,
         disclosure.values_tree,
         list(disclosure.value_siblings),
@@ -50,26 +54,71 @@ def encode_disclosure(disclosure: Disclosure) -> bytes:
         disclosure.chunks,
         list(disclosure.siblings),
     )
-    return abi_encode([DISCLOSURE_ABI], [fields])
 
 
 def decode_disclosure(data: bytes) -> Disclosure:
-    """A disclosure from what `encode_disclosure` gives. Raises `CodecError`."""
-    try:
-        (fields,) = _abi_decode([DISCLOSURE_ABI], data)
-    except (DecodingError, OverflowError) as error:
-        raise CodecError(f"not a disclosure: {error}") from error
-    values, values_tree, value_siblings, length, chunks_tree, nodes, chunks, siblings = fields
+    """A disclosure from bytes, read as the contract reads them. Raises `CodecError`.
+
+    The contract minds neither gaps nor padding, and so an operator may have shown something in such bytes.
+    """
+    return disclosure_at(AbiWords(data=data, start=0).inner(0))
+
+
+def disclosure_at(body: AbiWords) -> Disclosure:
+    """A disclosure from the words that it consists of. Raises `CodecError`."""
+    body.require(8)
     return Disclosure(
-        values=values,
-        values_tree=values_tree,
-        value_siblings=tuple(value_siblings),
-        length=length,
-        chunks_tree=chunks_tree,
-        nodes=tuple(nodes),
-        chunks=chunks,
-        siblings=tuple(siblings),
+        values=body.number(0, bits=32),
+        values_tree=body.word(1),
+        value_siblings=body.inner(2).words(),
+        length=body.number(3, bits=64),
+        chunks_tree=body.word(4),
+        nodes=body.inner(5).words(),
+        chunks=body.inner(6).string(),
+        siblings=body.inner(7).words(),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbiWords:
+    """ABI-encoded fields from a place on, read as Solidity reads them. Methods raise `CodecError`."""
+
+    data: bytes
+    start: int
+
+    def require(self, words: int) -> None:
+        """Refuses fewer words from here on."""
+        self._read(self.start, words * _WORD_BYTES)
+
+    def word(self, index: int) -> bytes:
+        """A word."""
+        return self._read(self.start + index * _WORD_BYTES, _WORD_BYTES)
+
+    def number(self, index: int, *, bits: int) -> int:
+        """An unsigned number of so many bits."""
+        value = int.from_bytes(self.word(index))
+        if value >> bits:
+            raise CodecError(f"not a disclosure: {value} has more than {bits} bits")
+        return value
+
+    def inner(self, index: int) -> AbiWords:
+        """What a word points to."""
+        return AbiWords(data=self.data, start=self.start + self.number(index, bits=64))
+
+    def words(self) -> tuple[bytes, ...]:
+        """An array of words that begins here, behind its length."""
+        count = self.number(0, bits=64)
+        joined = self._read(self.start + _WORD_BYTES, count * _WORD_BYTES)
+        return tuple(joined[place : place + _WORD_BYTES] for place in range(0, len(joined), _WORD_BYTES))
+
+    def string(self) -> bytes:
+        """Bytes that begin here, behind their length."""
+        return self._read(self.start + _WORD_BYTES, self.number(0, bits=64))
+
+    def _read(self, start: int, size: int) -> bytes:
+        if start + size > len(self.data):
+            raise CodecError("not a disclosure: it ends early")
+        return self.data[start : start + size]
 
 
 def dispute_from_abi(values: Sequence[Any]) -> Dispute:

@@ -45,9 +45,9 @@ class Moves:
         """Pays to see a part of the trace."""
         return self._call("demand", result_to_abi(case.result), target_to_abi(target), value=price_wei)
 
-    def disclose(self, case: Case, challenger: Address, target: Target, disclosure: Disclosure) -> Call:
-        """Shows what a challenger demanded."""
-        shown = encode_disclosure(disclosure)
+    def disclose(self, case: Case, challenger: Address, target: Target, disclosure: Disclosure | bytes) -> Call:
+        """Shows what a challenger demanded; parts of a model come as bytes."""
+        shown = disclosure if isinstance(disclosure, bytes) else encode_disclosure(disclosure)
         return self._call("disclose", result_to_abi(case.result), challenger, target_to_abi(target), shown)
 
     def commit_fault(self, result_id: ResultId, commitment: bytes) -> Call:
@@ -70,6 +70,10 @@ class Moves:
     def claim(self, result_id: ResultId, account: Address) -> Call:
         """Credits a challenger of a refuted result its bond and share."""
         return self._call("claim", result_id, account)
+
+    def collect(self, case: Case) -> Call:
+        """Slashes what a refuted off-chain result has not cost its operator yet."""
+        return self._call("collect", result_to_abi(case.result))
 
     def withdraw_for(self, account: Address) -> Call:
         """Pays an account what it has been credited."""

@@ -80,6 +80,10 @@ class Queries:
         """What a demand costs at the current base fee, in wei."""
         return self._query(int, "disclosurePrice", int(part))
 
+    def max_open_demands(self) -> Query[int]:
+        """How many demands of one challenger may wait for answers."""
+        return self._query(int, "MAX_OPEN_DEMANDS")
+
     def reward(self, account: Address) -> Query[int]:
         """What an account can withdraw, in wei."""
         return self._query(int, "rewardOf", account)

@@ -205,7 +205,7 @@ class TraceFile:
         def read(start: int, stop: int) -> bytes:
             return self.read(value, start, stop)
 
-        opening = open_chunks(read, self._levels(value), chunks, byte_length=self.lengths[value])
+        opening = open_chunks(read, self.levels(value), chunks, byte_length=self.lengths[value])
         # INVARIANT: nothing that damage on disk has changed is served or proved with.
         if opening.data_root() != self.data_roots[value]:
             raise TraceCorrupt(f"value {value} is damaged")
@@ -216,11 +216,12 @@ class TraceFile:
         bulk = len(self._bytes) >= BULK_BYTES
         for value, (start, length) in enumerate(zip(self._starts, self.lengths, strict=True)):
             levels = tree_levels(chunk_leaves(self._bytes[start : start + length], bulk=bulk), bulk=bulk)
-            stored = b"".join(self._levels(value))
+            stored = b"".join(self.levels(value))
             if seal_data(length, levels[-1]) != self.data_roots[value] or b"".join(levels) != stored:
                 raise TraceCorrupt(f"value {value} is damaged")
 
-    def _levels(self, value: int) -> tuple[memoryview, ...]:
+    def levels(self, value: int) -> tuple[memoryview, ...]:
+        """The levels of a value's chunk tree, unchecked. Raises `IndexError` for a value that is not there."""
         sizes = level_sizes(chunk_count(self.lengths[value]))
         start = self._starts[value] + self.lengths[value]
         places = list(accumulate(sizes, initial=start))

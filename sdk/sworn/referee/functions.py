@@ -122,7 +122,9 @@ def _logic(call: Call) -> int:
 
 def _where(call: Call) -> int:
     call.require(call.dtypes[0] is DType.BOOL and call.dtypes[1] is call.output and call.dtypes[2] is call.output)
-    return canonical(call.operands[1] if call.operands[0] else call.operands[2], call.output)
+    # A NaN has no value, also where the other is taken.
+    b, c = (canonical(bits, call.output) for bits in call.operands[1:])
+    return b if call.operands[0] else c
 
 
 def _integer_clip(call: Call) -> int:

@@ -36,7 +36,37 @@ def audit(
     """
     if len(trace.values) != trace.subject.value_count:
         return [_fault(trace, FaultKind.COUNT, name=_COUNT)]
-    return list(islice(chain(_link_faults(trace), _value_faults(trace, checker, make_executor)), max_faults))
+    values = ValueAudit(trace, checker, make_executor)
+    found = chain.from_iterable(map(values.faults, range(len(trace.values))))
+    return list(islice(chain(_link_faults(trace), found), max_faults))
+
+
+class ValueAudit:
+    """The same value by value, in their order: a value is only looked at when its turn comes."""
+
+    def __init__(self, trace: Trace, checker: StepExecutor, make_executor: MakeExecutor) -> None:
+        program = trace.subject.program
+        self._trace, self._checker, self._make_executor = trace, checker, make_executor
+        self._inputs = len(program.inputs)
+        self._ports = {*range(self._inputs), *(output.value for output in program.outputs)}
+        # Values that can be computed with: of the right size, without NaN.
+        self._sound: set[int] = set()
+
+    def faults(self, value: int) -> Iterator[Fault]:
+        """What is wrong with the next value; all before it have been gone through."""
+        trace = self._trace
+        if trace.values.length(value) != expected_bytes(trace.subject.program.value(value)):
+            yield _fault(trace, FaultKind.LENGTH, value=value)
+            return
+        array = trace.values[value].reshape(-1)
+        if not np.isnan(array).any():
+            self._sound.add(value)
+        if value >= self._inputs:
+            again = Recomputation(trace, value - self._inputs, self._checker, self._make_executor)
+            if self._sound.issuperset(again.alone.values):
+                yield from _step_faults(trace, again, array)
+        if value in self._ports:
+            yield from _port_faults(trace, value, array)
 
 
 def difference(trace: Trace, own: Trace) -> Fault | None:
@@ -66,28 +96,6 @@ def _link_faults(trace: Trace) -> Iterator[Fault]:
         yield _fault(trace, FaultKind.INPUT_LINK, name="inputs")
     if own_output_root(trace.subject, trace.data_roots) != trace.output_root:
         yield _fault(trace, FaultKind.OUTPUT_LINK, name="outputs")
-
-
-def _value_faults(trace: Trace, checker: StepExecutor, make_executor: MakeExecutor) -> Iterator[Fault]:
-    program = trace.subject.program
-    inputs = len(program.inputs)
-    ports = {*range(inputs), *(output.value for output in program.outputs)}
-    # Values that can be computed with: of the right size, without NaN.
-    sound: set[int] = set()
-    for value in range(len(trace.values)):
-        array, kind = trace.values[value], program.value(value)
-        if array.nbytes != expected_bytes(kind):
-            yield _fault(trace, FaultKind.LENGTH, value=value)
-            continue
-        array = array.reshape(-1)
-        if not np.isnan(array).any():
-            sound.add(value)
-        if value >= inputs:
-            again = Recomputation(trace, value - inputs, checker, make_executor)
-            if sound.issuperset(again.alone.values):
-                yield from _step_faults(trace, again, array)
-        if value in ports:
-            yield from _port_faults(trace, value, array)
 
 
 def _port_faults(trace: Trace, value: int, array: NDArray[Any]) -> Iterator[Fault]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from typing import Protocol
 
 from sworn.codec.openings import open_leaves
-from sworn.codec.trees import CHUNK_BYTES, HASH_BYTES, tree_levels
+from sworn.codec.trees import CHUNK_BYTES, tree_levels
 from sworn.errors import EngineError, ProofMalformed
 from sworn.model.commitment import program_head, step_leaves
 from sworn.model.encoding import encode_interface, encode_step
@@ -13,17 +15,38 @@ from sworn.model.program import Extremum, Program, Space, Step, TensorType, Tree
 from sworn.model.typing_rules import canonical
 from sworn.referee import integers
 from sworn.referee.elements import Element
-from sworn.referee.proof import FaultKind, FaultProof, ProgramOpening, TensorsOpening, agrees
+from sworn.referee.proof import FaultKind, FaultProof, ProgramOpening, Statement, TensorsOpening, agrees
 from sworn.referee.rules import step_element
 from sworn.referee.witness import coordinates, refutes, sends_true
 from sworn.types import DType
-from sworn.verification.trace import Trace, open_weights
+from sworn.verification.subject import Subject
+from sworn.verification.trace import open_weights
 from sworn.verification.trace_values import element_bits
 
 _ROOT_WORDS, _NODE_WORDS = 2, 6
 
 
-def prove(trace: Trace, *, kind: FaultKind, value: int = 0, index: int = 0) -> FaultProof:
+class Evidence(Protocol):
+    """As much of a trace as a proof needs: a `Trace`, or what somebody has been shown of one."""
+
+    @property
+    def subject(self) -> Subject: ...
+    @property
+    def statement(self) -> Statement: ...
+    def bits(self, value: int, index: int) -> int:
+        """An element as unsigned bits, by its flat index."""
+        ...
+
+    def open_chunks(self, chunks: Mapping[int, Iterable[int]]) -> TensorsOpening:
+        """Opens chunks of several values, by the value's number."""
+        ...
+
+    def open_roots(self, values: Collection[int]) -> TensorsOpening:
+        """Opens no more than the data roots of some values."""
+        ...
+
+
+def prove(trace: Evidence, *, kind: FaultKind, value: int = 0, index: int = 0) -> FaultProof:
     """A proof of a fault that `audit` found."""
     statement, subject = trace.statement, trace.subject
     inputs = range(len(subject.program.inputs))
@@ -43,7 +66,7 @@ def prove(trace: Trace, *, kind: FaultKind, value: int = 0, index: int = 0) -> F
             program, values = _open_program(subject.program), trace.open_chunks({})
         case _:
             linked = inputs if kind is FaultKind.INPUT_LINK else [each.value for each in subject.program.outputs]
-            program, values = _open_program(subject.program, interface=True), _open_roots(trace, set(linked))
+            program, values = _open_program(subject.program, interface=True), trace.open_roots(set(linked))
     return FaultProof(
         kind=kind,
         statement=statement,
@@ -68,17 +91,7 @@ def _open_program(program: Program, *, step: int | None = None, interface: bool 
     )
 
 
-def _open_roots(trace: Trace, values: set[int]) -> TensorsOpening:
-    roots = trace.data_roots
-    levels = tree_levels(b"".join(roots))
-    return TensorsOpening(
-        count=len(roots),
-        tensors={value: roots[value] for value in sorted(values)},
-        siblings=open_leaves(levels, values, count=len(levels[0]) // HASH_BYTES),
-    )
-
-
-def _open_element(trace: Trace, number: int, index: int) -> tuple[int | None, TensorsOpening, TensorsOpening | None]:
+def _open_element(trace: Evidence, number: int, index: int) -> tuple[int | None, TensorsOpening, TensorsOpening | None]:
     subject = trace.subject
     step, value = subject.program.steps[number], len(subject.program.inputs) + number
     looked = _Looked(trace)
@@ -98,7 +111,7 @@ def _open_element(trace: Trace, number: int, index: int) -> tuple[int | None, Te
     return witness, trace.open_chunks(looked.chunks[Space.VALUE]), opened
 
 
-def _witness(trace: Trace, step: Step, index: int, *, claimed: int) -> int | None:
+def _witness(trace: Evidence, step: Step, index: int, *, claimed: int) -> int | None:
     """What refutes a wrong extremum or leaf; None for steps that are judged as a whole."""
     looked = _Looked(trace)
     if isinstance(step.body, Tree):
@@ -141,7 +154,7 @@ def _chunk(itemsize: int, index: int) -> int:
 class _Looked:
     """Reads elements of a trace and of its model, and notes in which chunks they lie."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Evidence) -> None:
         self._trace = trace
         self.chunks: dict[Space, dict[int, set[int]]] = {space: {} for space in Space}
 

@@ -86,7 +86,7 @@ class Subject:
         """
         validate(lowered.program)
         validate_weights(lowered.program, lowered.weights)
-        limits_of(profile).check(lowered.program)
+        limits_of(profile).check(lowered.program, lowered.step_names)
         trees = array_trees(lowered.weights, threads=threads)
         sizes = (array.nbytes for array in lowered.weights)
         roots = tuple(seal_data(size, levels[-1]) for size, levels in zip(sizes, trees, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -149,6 +149,11 @@ class Trace:
         return trace_root(self.data_roots)
 
     @property
+    def lengths(self) -> tuple[int, ...]:
+        """Bytes of each value."""
+        return tuple(map(self.values.length, range(len(self.values))))
+
+    @property
     def tensor_roots(self) -> tuple[bytes, ...]:
         """Tensor root of each value, in the type that the program gives it."""
         types = (self.subject.program.value(number) for number in range(self.subject.value_count))
@@ -183,6 +188,14 @@ class Trace:
         """An element as unsigned bits, by its flat index."""
         return self.values.bits(value, index)
 
+    def levels(self, value: int) -> Sequence[bytes | memoryview]:
+        """The levels of a value's chunk tree, from its leaves to its root."""
+        return self.values.levels(value)
+
+    def read(self, value: int, start: int, stop: int) -> bytes:
+        """Committed bytes of a value, from the start of one element to the end of another."""
+        return self.values.read(value, start, stop)
+
     def open(self, value: int, start: int, stop: int) -> TensorsOpening:
         """Opens the elements from flat index ``start`` to ``stop``: their chunks, and the way up to `root`.
 
@@ -196,6 +209,12 @@ class Trace:
     def open_chunks(self, chunks: Mapping[int, Iterable[int]]) -> TensorsOpening:
         """Opens chunks of several values, by the value's number. Raises `TraceCorrupt`."""
         return _open(self.values, self.data_roots, chunks)
+
+    def open_roots(self, values: Collection[int]) -> TensorsOpening:
+        """Opens no more than the data roots of some values."""
+        roots, chosen = self.data_roots, sorted(values)
+        siblings = open_leaves(tree_levels(b"".join(roots)), chosen, count=len(roots))
+        return TensorsOpening(count=len(roots), tensors={value: roots[value] for value in chosen}, siblings=siblings)
 
 
 def _spilled(subject: Subject, run: Run) -> TraceFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -35,6 +36,18 @@ class TraceValues(Sequence[Array]):
     @abstractmethod
     def open(self, value: int, chunks: Iterable[int]) -> DataOpening:
         """Opens chunks of a value. Raises `CodecError` for one that is not there, and `TraceCorrupt`."""
+
+    @abstractmethod
+    def length(self, value: int) -> int:
+        """Bytes of a value."""
+
+    @abstractmethod
+    def levels(self, value: int) -> Sequence[bytes | memoryview]:
+        """The levels of a value's chunk tree, from its leaves to its root."""
+
+    @abstractmethod
+    def read(self, value: int, start: int, stop: int) -> bytes:
+        """Committed bytes of a value, from the start of one element to the end of another."""
 
     @overload
     def __getitem__(self, index: int) -> Array: ...
@@ -71,13 +84,21 @@ class KeptValues(TraceValues):
 
     def open(self, value: int, chunks: Iterable[int]) -> DataOpening:
         """As `TraceValues.open`."""
+        # SAFETY: chunks and data end where elements end.
+        return open_chunks(partial(self.read, value), self._trees[value], chunks, byte_length=self.length(value))
+
+    def length(self, value: int) -> int:
+        """As `TraceValues.length`."""
+        return self._arrays[value].nbytes
+
+    def levels(self, value: int) -> Sequence[bytes | memoryview]:
+        """As `TraceValues.levels`."""
+        return self._trees[value]
+
+    def read(self, value: int, start: int, stop: int) -> bytes:
+        """As `TraceValues.read`."""
         flat = self._arrays[value].reshape(-1)
-
-        def read(start: int, stop: int) -> bytes:
-            # SAFETY: chunks and data end where elements end.
-            return bytes(committed_bytes(flat[start // flat.itemsize : stop // flat.itemsize]))
-
-        return open_chunks(read, self._trees[value], chunks, byte_length=flat.nbytes)
+        return bytes(committed_bytes(flat[start // flat.itemsize : stop // flat.itemsize]))
 
 
 class FiledValues(TraceValues):
@@ -108,6 +129,18 @@ class FiledValues(TraceValues):
     def open(self, value: int, chunks: Iterable[int]) -> DataOpening:
         """As `TraceValues.open`."""
         return self._file.open(value, chunks)
+
+    def length(self, value: int) -> int:
+        """As `TraceValues.length`."""
+        return self._file.lengths[value]
+
+    def levels(self, value: int) -> Sequence[bytes | memoryview]:
+        """As `TraceValues.levels`."""
+        return self._file.levels(value)
+
+    def read(self, value: int, start: int, stop: int) -> bytes:
+        """As `TraceValues.read`."""
+        return self._file.read(value, start, stop)
 
 
 def element_bits(array: Array, index: int) -> int:
