@@ -19,6 +19,7 @@ from tests.support import graphs
 import sworn
 from sworn.codec.tensors import encode_tensors
 from sworn.codec.trees import payload_root
+from sworn.dispute.model_disclosure import check_model, show_model
 from sworn.engine import IdentifiedModel, ModelSource, RunLimits, program_checks
 from sworn.engine.exact import ExactExecutor
 from sworn.engine.program_engine import ProgramEngine
@@ -37,10 +38,11 @@ from sworn.errors import (
     SwornError,
     TraceError,
 )
+from sworn.model.exhibit_file import ExhibitFile
 from sworn.model.trace_file import TraceFile
 from sworn.testing import gallery
 from sworn.testing.models import example_rows, load_model, model_names
-from sworn.types import ZERO_HASH, ModelId, Profile
+from sworn.types import ZERO_HASH, ModelId, Part, Profile, Target
 from sworn.verification import Trace
 
 NEGATE = graphs.unary("Neg")
@@ -96,13 +98,14 @@ def test_engine_in_profile_exact_gives_the_bits_that_anyone_computes(engine: Pro
             assert run.outputs[output].tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("profile", [Profile.EXACT, Profile.BOUNDED], ids=["exact", "bounded"])
 @pytest.mark.parametrize("name", ["mlp", "forest", "cnn_int8"])
-def test_engine_in_profile_bounded_leaves_a_trace_that_stands_up_to_an_audit(
-    engine: ProgramEngine, tmp_path: Path, name: str
+def test_engine_that_is_given_a_file_leaves_a_trace_that_stands_up_to_an_audit(
+    engine: ProgramEngine, tmp_path: Path, name: str, profile: Profile
 ) -> None:
     """The file leads from the inputs to the outputs that were given, and no element of it is wrong."""
-    compiled = sworn.compile_model(gallery.load(name), profile="bounded")
-    model = identified(engine, gallery.load(name), Profile.BOUNDED)
+    compiled = sworn.compile_model(gallery.load(name), profile=profile.name.lower())
+    model = identified(engine, gallery.load(name), profile)
     assert model.model_id == compiled.model_id
     inputs = gallery.rows(name)[0].inputs
     run = engine.run(model, inputs, limits=LIMITS, trace_file=tmp_path / "trace")
@@ -113,6 +116,31 @@ def test_engine_in_profile_bounded_leaves_a_trace_that_stands_up_to_an_audit(
     assert file.output_root == payload_root(encode_tensors(run.outputs, model.schema.outputs))
     assert compiled.audit(Trace.load(compiled.subject, tmp_path / "trace")) == []
     assert [path.name for path in tmp_path.iterdir()] == ["trace"]
+
+
+@pytest.mark.parametrize("name", ["mlp", "forest"])
+def test_engine_exhibits_every_part_of_a_model_to_who_knows_its_id(
+    engine: ProgramEngine, tmp_path: Path, name: str
+) -> None:
+    """Weights, steps and interface lie in files, each part with what leads to the model id."""
+    model = identified(engine, gallery.load(name))
+    engine.exhibit(model, tmp_path / "model", limits=LIMITS)
+    exhibit = ExhibitFile.load(tmp_path / "model", model.model)
+    targets = [Target(part=Part.INTERFACE), Target(part=Part.WEIGHTS)]
+    targets += [Target(part=Part.STEPS, index=number) for number in range(len(exhibit.steps) + 1)]
+    for weight in range(len(exhibit.weights.lengths) + 1):
+        targets += [Target(part=part, value=weight) for part in (Part.WEIGHT_NODES, Part.WEIGHT_CHUNKS)]
+    for target in targets:
+        check_model(show_model(exhibit, target), target, model.model_id)
+    assert len(targets) > 6 and works(engine)
+
+
+def test_engine_that_cannot_write_an_exhibit_says_so(engine: ProgramEngine, tmp_path: Path) -> None:
+    """A file where the folder should be is no failure of the model."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TraceError, match="written"):
+        engine.exhibit(identified(engine, NEGATE), tmp_path / "file", limits=LIMITS)
+    assert works(engine)
 
 
 def test_engine_in_profile_bounded_without_a_trace_is_refused(engine: ProgramEngine) -> None:

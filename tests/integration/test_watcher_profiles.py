@@ -169,13 +169,15 @@ def test_bounded_result_in_its_window_whose_trace_vanished_raises_an_alarm(oracl
     handle = oracle.client().request(model=artifact, inputs=row.inputs, profile="bounded", window=600)
     oracle.answer()
     (lost,) = [trace for trace in oracle.watcher.traces.kept() if trace.request_id == handle.request_id]
-    alarms = oracle.watcher.log.count("trace_missing")
-    sweep(oracle)
-    assert oracle.watcher.log.count("trace_missing") == alarms
+    defence = inside(oracle).defence
+    assert defence is not None
+    alarms = oracle.watcher.log.count("result_undefended")
+    defence.prepare()
+    assert oracle.watcher.log.count("result_undefended") == alarms
     oracle.watcher.traces.drop(lost)
-    sweep(oracle)
-    assert oracle.watcher.log.count("trace_missing") == alarms + 1
-    assert lost.trace_root.hex() in oracle.watcher.log
+    defence.prepare()
+    assert oracle.watcher.log.count("result_undefended") == alarms + 1
+    assert lost.request_id.hex() in oracle.watcher.log
 
 
 def test_bounded_request_without_room_for_its_trace_waits(oracle: LocalOracle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,12 +228,12 @@ def test_worker_killed_between_requests_is_replaced(oracle: LocalOracle) -> None
     """The next request is answered by a new process, with the same bits."""
     oracle.serve(MODEL)
     first = answered(oracle, MODEL, ROW.inputs, "exact")
-    pids = oracle.watcher._engine.worker_pids
+    pids = oracle.watcher._serving.worker_pids
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     second = answered(oracle, MODEL, ROW.inputs, "exact")
     assert second["progression"].tobytes() == first["progression"].tobytes()
-    assert not set(oracle.watcher._engine.worker_pids) & set(pids)
+    assert not set(oracle.watcher._serving.worker_pids) & set(pids)
 
 
 def test_signed_model_when_served_says_that_nothing_is_promised(oracle: LocalOracle) -> None:

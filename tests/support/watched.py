@@ -36,6 +36,8 @@ class Watched:
     folder: Path
     kill_at: str | None = None
     confirmations: int = 0
+    #: What runs as the watcher.
+    module: str = "tests.support.watcher_process"
     starts: int = 0
     exits: list[int] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
@@ -58,7 +60,7 @@ class Watched:
         self.starts += 1
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.watcher_process", str(file)], cwd=ROOT, stderr=log, stdout=log
+                [sys.executable, "-m", self.module, str(file)], cwd=ROOT, stderr=log, stdout=log
             )
 
     def stop(self) -> int:
@@ -69,6 +71,13 @@ class Watched:
         code = self._process.wait(timeout=TIMEOUT_S)
         self._process = None
         return code
+
+    def keep_running(self) -> None:
+        """Starts the watcher, again if it died."""
+        if self._process is None or self._process.poll() is not None:
+            if self._process is not None:
+                self.exits.append(self._process.returncode)
+            self.start()
 
     def kill(self) -> None:
         """Ends whatever runs."""
@@ -83,10 +92,7 @@ class Watched:
         """
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                if self._process is not None:
-                    self.exits.append(self._process.returncode)
-                self.start()
+            self.keep_running()
             states = {request_id: self.world.contracts.state_of(request_id) for request_id in statuses}
             there = all(states[request_id].status is status for request_id, status in statuses.items())
             if there and (not at_rest or self.at_rest()):

@@ -329,3 +329,42 @@ def test_sender_reverted_on_chain_may_be_submitted_again() -> None:
     world.settle()
     assert _record(world, "a").succeeded is True
     assert [item.nonce for item in world.mined()] == [0, 1]
+
+
+def test_sender_urgent_transaction_is_bumped_sooner_and_higher() -> None:
+    """Where being late costs more than gas, a quarter of the time passes, and the ordinary cap does not hold."""
+    world = World()
+    record = world.sender.submit(replace(_intent("a"), urgent=True))
+    world.now += 16
+    world.sender.poll()
+    assert len(_record(world, "a").attempts) == len(record.attempts) + 1
+    for _ in range(60):
+        world.now += 16
+        world.sender.poll()
+    highest = max(attempt.max_fee_wei for attempt in _record(world, "a").attempts)
+    assert 10**11 < highest <= FeePolicy().urgent_cap_wei
+
+
+def test_sender_bumps_what_an_urgent_transaction_waits_behind() -> None:
+    """The ordinary transaction at the lower nonce would hold the urgent one up."""
+    world = World()
+    world.sender.submit(_intent("a"))
+    world.now += 16
+    world.sender.poll()
+    assert len(_record(world, "a").attempts) == 1
+    world.sender.submit(replace(_intent("b"), urgent=True))
+    world.sender.poll()
+    assert len(_record(world, "a").attempts) == 2
+    for _ in range(60):
+        world.now += 16
+        world.sender.poll()
+    assert max(attempt.max_fee_wei for attempt in _record(world, "a").attempts) > 10**11
+
+
+def test_sender_base_fee_over_the_cap_stops_all_but_urgent_transactions() -> None:
+    """A congested chain makes proposals wait, answers in disputes it does not."""
+    world = World()
+    world.gateway.base_fee_wei = 2 * 10**11
+    with pytest.raises(TransactionUnderpriced):
+        world.sender.submit(_intent("a"))
+    assert world.sender.submit(replace(_intent("b"), urgent=True)).status is TransactionStatus.SIGNED

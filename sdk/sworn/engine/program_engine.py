@@ -99,14 +99,13 @@ class ProgramEngine:
         """
         if model.model.profile is Profile.BOUNDED and trace_file is None:
             raise ConfigurationError("a result in profile bounded cannot be defended without a trace: name a file")
-        traced = trace_file if model.model.profile is Profile.BOUNDED else None
         arrays = checked_inputs(model.schema, inputs, max_elements=_MAX_INPUT_ELEMENTS)
         packed = [pack_tensor(name, array) for name, array in arrays.items()]
         key, bounds = self._key(model.source), limits or RunLimits()
         order = {
             "operation": "run",
             "key": key,
-            "trace_file": None if traced is None else str(traced),
+            "trace_file": None if trace_file is None else str(trace_file),
             "outputs": [spec.name for spec in model.schema.outputs],
             "tensors": [entry for entry, _ in packed],
         }
@@ -121,9 +120,21 @@ class ProgramEngine:
         try:
             return _run_of(model, answer)
         except SwornError:
-            if traced is not None:
-                traced.unlink(missing_ok=True)
+            if trace_file is not None:
+                trace_file.unlink(missing_ok=True)
             raise
+
+    def exhibit(self, model: IdentifiedModel, folder: Path, *, limits: RunLimits | None = None) -> None:
+        """Writes a model's weights and program into a folder; see `Exhibitor.exhibit`. Raises as `run` does."""
+        key, bounds = self._key(model.source), limits or RunLimits()
+        order = {"operation": "exhibit", "key": key, "folder": str(folder)}
+
+        def work(worker: Worker) -> None:
+            self._load(worker, key, model.source, model, limits=bounds)
+            answer = worker.exchange(order, timeout_s=bounds.load_timeout_s, memory_bytes=bounds.memory_bytes)
+            _accepted(worker, answer, status="shown")
+
+        self._pool.attempt(key, work)
 
     def close(self) -> None:
         """Kills every worker; runs under way raise `EngineError`. Idempotent."""

@@ -10,6 +10,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from sworn.engine.program_checks import check_machine
 from sworn.engine.program_messages import error_to_json, identified_to_json, source_from_json
 from sworn.engine.worker import Channel, Limits, Message, failure, pack_tensor, unpack_tensor
 from sworn.errors import ConfigurationError, EngineError, ProfileUnavailable, RunFailed, SwornError
+from sworn.model.exhibit_file import write_exhibit
 from sworn.model.trace_file import TraceWriter
 from sworn.types import Profile
 
@@ -118,6 +120,20 @@ class _Programs:
             blob for _, blob in packed
         ]
 
+    def exhibit(self, message: Message) -> Answer:
+        """Writes a model that has been loaded into a folder."""
+        header = message.header
+        try:
+            with Limits(header):
+                compiled = self._loaded(header["key"]).compiled
+                lowered, identity = compiled.lowered, compiled.identified.model_id
+                write_exhibit(Path(header["folder"]), lowered.program, lowered.weights, model_id=identity)
+        except SwornError as error:
+            return error_to_json(error), []
+        except MemoryError as error:
+            return failure("memory", error), []
+        return {"status": "shown"}, []
+
     def _compiled(self, message: Message) -> _Prepared:
         compiled = compile_program(source_from_json(message.header, bytes(message.blobs[0])))
         return _Prepared(compiled, threads=message.header["threads"])
@@ -159,7 +175,7 @@ def main(capacity: int) -> None:
         return
     channel.tell({"status": "ready"})
     programs = _Programs(capacity=capacity)
-    channel.serve({"load": programs.load, "run": programs.run})
+    channel.serve({"load": programs.load, "run": programs.run, "exhibit": programs.exhibit})
 
 
 if __name__ == "__main__":

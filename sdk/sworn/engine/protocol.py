@@ -84,11 +84,22 @@ class Engine(Protocol):
     def run(self, model: IdentifiedModel, inputs: Tensors, *, limits: RunLimits, trace_file: Path | None = None) -> Run:
         """The outputs, and with ``trace_file``, which must not exist yet, every value of the run in that file.
 
-        In profile ``bounded`` a run without ``trace_file`` raises `ConfigurationError`: nobody could defend it. In the
-        others nothing is traced.
+        In profile ``bounded`` a run without ``trace_file`` raises `ConfigurationError`: nobody could defend it. In
+        ``signed`` nothing is traced.
         """
         ...
 
     def close(self) -> None:
         """Ends every worker; idempotent."""
+        ...
+
+
+class Exhibitor(Protocol):
+    """Writes models down as their operators show them to challengers: an `Engine` for profiles with programs."""
+
+    def exhibit(self, model: IdentifiedModel, folder: Path, *, limits: RunLimits) -> None:
+        """Writes a model into a folder, for `sworn.model.exhibit_file.ExhibitFile`.
+
+        Raises what a run raises, and `TraceError`.
+        """
         ...

@@ -42,6 +42,10 @@ class ServingEngine:
             return Run(outputs=self._onnx.run(model.source.artifact, inputs, limits=limits))
         return self._programs.run(model, inputs, limits=limits, trace_file=trace_file)
 
+    def exhibit(self, model: IdentifiedModel, folder: Path, *, limits: RunLimits | None = None) -> None:
+        """Writes a model with a program into a folder. Raises as `Exhibitor.exhibit` does."""
+        self._programs.exhibit(model, folder, limits=limits)
+
     def close(self) -> None:
         """Kills every worker; runs under way raise `EngineError`. Idempotent."""
         self._programs.close()

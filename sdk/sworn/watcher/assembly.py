@@ -13,10 +13,15 @@ from sworn.chain.follower import LogFollower
 from sworn.chain.gateway import Gateway
 from sworn.chain.sender import FeePolicy, Sender
 from sworn.chain.signer import Signer
-from sworn.engine.protocol import Engine
+from sworn.dispute.queries import Queries
+from sworn.engine.protocol import Engine, Exhibitor
 from sworn.errors import ConfigurationError
-from sworn.types import Address, Deployment
+from sworn.types import Address, Deployment, Profile
 from sworn.watcher.contracts import Contracts
+from sworn.watcher.defence.assembly import DefenceParts, put_together
+from sworn.watcher.defence.intake import FOLLOWED
+from sworn.watcher.defence.service import Defender
+from sworn.watcher.defence.store import DefenceStore
 from sworn.watcher.inference import Inference, InputFetcher
 from sworn.watcher.intake import Intake
 from sworn.watcher.policy import Guards, ServedModel
@@ -25,6 +30,7 @@ from sworn.watcher.service import Watcher
 from sworn.watcher.steps import Steps
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.store.payloads import PayloadStore
 from sworn.watcher.store.transactions import SqlTransactionStore
 from sworn.watcher.traces import TraceStore
 
@@ -44,11 +50,13 @@ class Surroundings:
     models: Sequence[ServedModel]
     guards: Guards
     engine: Engine
+    #: Shows parts of models to challengers; None = it cannot, and who demands one wins.
+    exhibitor: Exhibitor | None = None
     #: Migrated to the newest schema.
     database: Database
     fetch: InputFetcher
     log: FilteringBoundLogger
-    #: Needed for models in profile bounded only.
+    #: Needed for models in profiles bounded and exact.
     traces: TraceStore | None = None
     #: Seconds for which a trace is kept beyond the end of its request's window; None = the deployment's tail.
     keep_traces_s: int | None = None
@@ -72,24 +80,27 @@ def assemble(around: Surroundings) -> Watcher:
     store = JobStore(database=around.database, clock=around.clock)
     store.claim(chain_id=deployment.chain_id, oracle=deployment.oracle)
     models = {bytes(model.model_id): model for model in around.models}
-    if around.traces is None and any(model.traced for model in around.models):
-        raise ConfigurationError("models in profile bounded need a place for traces")
+    if around.traces is None and any(model.profile is not Profile.SIGNED for model in around.models):
+        raise ConfigurationError("models in profiles exact and bounded need a place for traces")
     sender = _sender(around)
+    inference = Inference(
+        engine=around.engine,
+        models=models,
+        guards=around.guards,
+        fetch=around.fetch,
+        max_output_bytes=contracts.max_output_bytes(),
+        traces=around.traces,
+        fetched=PayloadStore(database=around.database, clock=around.clock).find,
+    )
     return Watcher(
         gateway=around.gateway,
         intake=_intake(around, contracts, store),
         steps=_steps(around, contracts, store, sender, models),
         store=store,
         sender=sender,
-        inference=Inference(
-            engine=around.engine,
-            models=models,
-            guards=around.guards,
-            fetch=around.fetch,
-            max_output_bytes=contracts.max_output_bytes(),
-            traces=around.traces,
-        ),
+        inference=inference,
         retention=_retention(around, contracts, store),
+        defence=_defence(around, contracts, store, sender, inference),
         log=around.log,
         workers=around.workers,
         poll_interval_s=around.poll_interval_s,
@@ -114,6 +125,7 @@ def _steps(
         clock=around.clock,
         checkpoint=around.checkpoint,
         traces=around.traces,
+        payloads=PayloadStore(database=around.database, clock=around.clock),
     )
 
 
@@ -144,6 +156,45 @@ def _retention(around: Surroundings, contracts: Contracts, store: JobStore) -> R
         confirmations=around.confirmations,
         log=around.log,
         clock=around.clock,
+        contested=DefenceStore(database=around.database, clock=around.clock).contested,
+        payloads=PayloadStore(database=around.database, clock=around.clock),
+    )
+
+
+def _defence(
+    around: Surroundings, contracts: Contracts, store: JobStore, sender: Sender, inference: Inference
+) -> Defender | None:
+    if around.traces is None:
+        return None
+    follower = LogFollower(
+        gateway=around.gateway,
+        addresses=(around.deployment.dispute_game,),
+        topics=Queries(around.deployment).topics(*FOLLOWED),
+        start_block=around.deployment.block if around.start_block is None else around.start_block,
+        # The store notices reorganisations itself, and a clock runs from the first block on.
+        confirmations=0,
+        max_range=around.max_log_range,
+    )
+    return put_together(
+        DefenceParts(
+            contracts=contracts,
+            jobs=store,
+            database=around.database,
+            sender=sender,
+            result_signer=around.result_signer,
+            operator=around.operator,
+            traces=around.traces,
+            inference=inference,
+            exhibitor=around.exhibitor,
+            follower=follower,
+            confirmations=around.confirmations,
+            max_log_range=around.max_log_range,
+            workers=around.workers,
+            poll_interval_s=around.poll_interval_s,
+            log=around.log,
+            clock=around.clock,
+            checkpoint=around.checkpoint,
+        )
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sworn.codec.tensors import decode_tensors, encode_tensors, reference_of
 from sworn.codec.trees import payload_root
-from sworn.engine.protocol import Engine, Run
+from sworn.engine.protocol import Engine, Run, RunLimits
 from sworn.errors import (
     ArtifactTooLarge,
     ArtifactUnavailable,
@@ -28,7 +28,7 @@ from sworn.errors import (
 )
 from sworn.model.trace_file import TraceFile
 from sworn.storage.fetching import Fetcher, split_uri
-from sworn.types import ZERO_HASH, FailureCode
+from sworn.types import ZERO_HASH, FailureCode, Tensors
 from sworn.watcher.jobs import Job
 from sworn.watcher.policy import Guards, ServedModel
 from sworn.watcher.traces import TraceStore
@@ -63,6 +63,8 @@ class Computed:
     trace_root: bytes = ZERO_HASH
     #: The trace that waits to be kept; None unless the run was traced.
     draft: Path | None = None
+    #: The input, if it was fetched and may not be there to be fetched again.
+    fetched: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +103,10 @@ class Inference:
     fetch: InputFetcher
     #: Longest output payload that the oracle takes.
     max_output_bytes: int
-    #: Where runs are traced; needed for models in profile bounded only.
+    #: Where runs are traced; needed for models in profile bounded, and for defending those in profile exact.
     traces: TraceStore | None = None
+    #: Inputs that were fetched before, by their root.
+    fetched: Callable[[bytes], bytes | None] = lambda input_root: None
 
     def compute(self, job: Job) -> Outcome:
         """The outcome of one job. Raises only what no `FailureCode` describes."""
@@ -114,25 +118,39 @@ class Inference:
                     return Unanswerable(code=code, reason=str(error))
             raise
 
+    def retrace(self, job: Job, *, draft: Path, limits: RunLimits) -> Computed:
+        """Runs a job's model again, whatever its profile, with every value in ``draft``.
+
+        Raises `ConfigurationError` for a model that is not served any more, and what a run raises.
+        """
+        model = self.models.get(job.request.model_id)
+        if model is None:
+            raise ConfigurationError(
+                f"the model 0x{job.request.model_id.hex()} is not served here any more: put it back into the settings "
+                "and restart, or its results cannot be defended"
+            )
+        return self._traced(model, job, self._payload(job), draft, limits)
+
     def _computed(self, job: Job) -> Computed:
         model = self.models[job.request.model_id]
         payload = self._payload(job)
-        if payload_root(payload) != job.request.input_root:
-            raise InputRejected("the payload does not have the request's input root")
-        inputs = decode_tensors(payload, model.schema.inputs)
+        fetched = None if reference_of(job.input) is None else payload
         if not model.traced:
-            run = self.engine.run(model.identified, inputs, limits=model.limits)
-            return Computed(output=self._encoded(model, run))
+            run = self.engine.run(model.identified, _inputs(model, job, payload), limits=model.limits)
+            return Computed(output=self._encoded(model, run), fetched=fetched)
         if self.traces is None:
             raise ConfigurationError("models in profile bounded need a place for traces")
         draft = self.traces.draft(job.request_id)
         try:
-            run = self.engine.run(model.identified, inputs, limits=model.limits, trace_file=draft)
-            output = self._encoded(model, run)
-            _check_trace(draft, run, job, output)
+            return replace(self._traced(model, job, payload, draft, model.limits), fetched=fetched)
         except SwornError:
             self.traces.discard(draft)
             raise
+
+    def _traced(self, model: ServedModel, job: Job, payload: bytes, draft: Path, limits: RunLimits) -> Computed:
+        run = self.engine.run(model.identified, _inputs(model, job, payload), limits=limits, trace_file=draft)
+        output = self._encoded(model, run)
+        _check_trace(draft, run, job, output)
         return Computed(output=output, trace_root=run.trace_root, draft=draft)
 
     def _encoded(self, model: ServedModel, run: Run) -> bytes:
@@ -148,11 +166,20 @@ class Inference:
         uri = reference_of(job.input)
         if uri is None:
             return job.input
+        kept = self.fetched(job.request.input_root)
+        if kept is not None:
+            return kept
         parts = split_uri(uri)
         # SAFETY: a requester chooses the URI; only hosts that the operator trusts are ever contacted.
         if parts.scheme not in ("https", "http") or parts.hostname not in self.guards.input_hosts:
             raise ArtifactUnavailable("the input's host is not one from which inputs are fetched")
         return self.fetch(uri, self.guards.max_input_bytes)
+
+
+def _inputs(model: ServedModel, job: Job, payload: bytes) -> Tensors:
+    if payload_root(payload) != job.request.input_root:
+        raise InputRejected("the payload does not have the request's input root")
+    return decode_tensors(payload, model.schema.inputs)
 
 
 def _check_trace(file: Path, run: Run, job: Job, output: bytes) -> None:

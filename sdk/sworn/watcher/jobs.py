@@ -7,7 +7,7 @@ from enum import Enum
 
 from sworn.types import FailureCode, Request, RequestId, RequestState, Status
 
-#: Seconds between two looks at another operator's result.
+#: Seconds between two looks at another operator's result, or at one under challenge.
 RECHECK_S = 60
 
 
@@ -22,6 +22,8 @@ class JobStatus(Enum):
     PROPOSING = "proposing"
     #: Our result is on chain, in its challenge window.
     PROPOSED = "proposed"
+    #: Our result is under challenge; `sworn.watcher.defence` defends it.
+    DISPUTED = "disputed"
     #: A transaction that finalizes the result is promised, perhaps sent.
     FINALIZING = "finalizing"
     #: Our result stands and is paid. Ends here.
@@ -142,6 +144,11 @@ def decide(job: Job, *, state: RequestState, oath: Oath | None, now: int) -> Dec
             return _decide_requested(job, deadline=effective_deadline(job.request, state), oath=oath, now=now)
         case Status.PROPOSED:
             return _decide_proposed(job, state=state, oath=oath, now=now)
+        case Status.DISPUTED if _is_ours(oath, state):
+            return Decision(action=Action.WAIT, status=JobStatus.DISPUTED, due_at=now + RECHECK_S)
+        case Status.DISPUTED:
+            reason = "another operator's result is under challenge"
+            return Decision(action=Action.WAIT, status=JobStatus.OVERTAKEN, reason=reason, due_at=now + RECHECK_S)
         case Status.FINALIZED if _is_ours(oath, state):
             return Decision(action=Action.SETTLE, status=JobStatus.FINALIZED)
         case Status.FINALIZED:

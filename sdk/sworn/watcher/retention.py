@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from sworn.chain.gateway import Block
-from sworn.types import ZERO_HASH, Address, Status
+from sworn.types import Address, RequestId, Status
 from sworn.watcher.contracts import Contracts
-from sworn.watcher.jobs import JobStatus, effective_deadline
+from sworn.watcher.jobs import effective_deadline
 from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.store.payloads import PayloadStore
 from sworn.watcher.traces import KeptTrace, TraceStore
 
+#: Longer than any request's deadline can be extended by disputes over earlier results.
+MAX_EXTENSION_S: Final = 60 * 86_400
 #: Seconds between two looks at what is kept.
 SWEEP_INTERVAL_S: Final = 60.0
-_DISPUTABLE: Final = frozenset({JobStatus.ANSWERED, JobStatus.PROPOSING, JobStatus.PROPOSED, JobStatus.FINALIZING})
+#: Where a result of ours stands, or may stand again, until it is final.
+_CONTESTABLE: Final = frozenset({Status.PROPOSED, Status.DISPUTED})
 
 
 class Retention:
@@ -33,7 +37,10 @@ class Retention:
         confirmations: int,
         log: FilteringBoundLogger,
         clock: Callable[[], float],
+        contested: Callable[[], Collection[RequestId]] = frozenset,
+        payloads: PayloadStore | None = None,
     ) -> None:
+        """``contested`` says which requests have results of ours under challenge: of these everything is kept."""
         self._traces = traces
         self._store = store
         self._contracts = contracts
@@ -42,31 +49,23 @@ class Retention:
         self._confirmations = confirmations
         self._log = log
         self._clock = clock
+        self._contested = contested
+        self._payloads = payloads
         self._next_at = 0.0
-        self._has_looked = False
 
     def sweep(self, head: Block) -> None:
         """Looks at every trace, now and then. Raises `ChainError`, `StoreError`, `TraceError`."""
         if self._clock() < self._next_at:
             return
         self._next_at = self._clock() + SWEEP_INTERVAL_S
-        if not self._has_looked:
-            self._alarm()
-            self._has_looked = True
+        contested = self._contested()
         for trace in self._traces.kept():
-            if self._is_over(trace, head):
+            if trace.request_id not in contested and self._is_over(trace, head):
                 self._traces.drop(trace)
                 self._log.info("trace_dropped", request_id=trace.request_id, trace_root=trace.trace_root)
-
-    def _alarm(self) -> None:
-        """Says, once after a start, which results on their way could not be defended."""
-        for job in self._store.jobs():
-            oath = self._store.oath(job.request_id, self._operator) if job.status in _DISPUTABLE else None
-            if oath is None or oath.trace_root == ZERO_HASH:
-                continue
-            trace = KeptTrace(request_id=job.request_id, trace_root=oath.trace_root)
-            if self._traces.find(trace) is None:
-                self._log.critical("trace_missing", request_id=job.request_id, trace_root=oath.trace_root)
+        if self._payloads is not None:
+            # Disputes extend the deadlines of requests by their own length.
+            self._payloads.drop(ended_before=head.timestamp - self._keep_s - MAX_EXTENSION_S)
 
     def _is_over(self, trace: KeptTrace, head: Block) -> bool:
         oath = self._store.oath(trace.request_id, self._operator)
@@ -80,4 +79,4 @@ class Retention:
         state = self._contracts.state_of(trace.request_id, block=block)
         # INVARIANT: a result that is in its window, or can still be proposed, can be defended.
         ends_at = effective_deadline(job.request, state) + job.request.window_s + self._keep_s
-        return state.status is not Status.PROPOSED and head.timestamp > ends_at
+        return state.status not in _CONTESTABLE and head.timestamp > ends_at

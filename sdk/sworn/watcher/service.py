@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -30,6 +32,7 @@ from sworn.errors import (
     TransientChainError,
 )
 from sworn.types import RequestId
+from sworn.watcher.defence.service import Defender
 from sworn.watcher.inference import Inference, Outcome
 from sworn.watcher.intake import Intake
 from sworn.watcher.jobs import Action, Job, JobStatus
@@ -73,6 +76,8 @@ class Watcher:
     inference: Inference
     #: None where no model is traced.
     retention: Retention | None = None
+    #: None where no result can be challenged.
+    defence: Defender | None = None
     log: FilteringBoundLogger
     #: Models that run at the same time.
     workers: int = 1
@@ -88,18 +93,22 @@ class Watcher:
         out.
         """
         self.log.info("watcher_started", operator=self.steps.operator, sender=self.sender.address)
-        with ThreadPoolExecutor(max_workers=self.workers, thread_name_prefix="inference") as pool:
+        if self.defence is not None:
+            self.defence.prepare()
+        with ThreadPoolExecutor(max_workers=2 * self.workers, thread_name_prefix="inference") as pool:
             try:
                 while not stop.is_set():
                     if self._turn_or_wait(pool, stop, once=once):
                         continue
-                    if once and not self._runs:
+                    if once and not self._under_way():
                         break
                     self._rest(stop)
             finally:
                 for run in self._runs.values():
                     run.cancel()
                 self._runs.clear()
+                if self.defence is not None:
+                    self.defence.cancel()
         self.log.info("watcher_stopped")
 
     def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
@@ -111,6 +120,7 @@ class Watcher:
             if once:
                 raise
             self.log.warning("turn_failed", error=type(error).__name__, reason=str(error))
+            self._alarm()
             return False
 
     def turn(self, pool: ThreadPoolExecutor, stop: Event) -> bool:
@@ -121,6 +131,9 @@ class Watcher:
         changed = self.intake.follow()
         changed |= self._poll_transactions()
         head = self.gateway.block("latest")
+        # A defence has clocks that end in a conviction: it comes before everything else.
+        if self.defence is not None:
+            changed |= self.defence.turn(head, pool)
         if self.retention is not None:
             self.retention.sweep(head)
         changed |= self._collect()
@@ -147,7 +160,7 @@ class Watcher:
     def _due(self, head: Block) -> list[Job]:
         """Jobs to look at: all that move on by themselves, and as many new ones as the engine has room for."""
         moving = self.store.due(block_timestamp=head.timestamp, limit=BATCH, seen=False)
-        free = self.workers - len(self._runs)
+        free = self.workers - len(self._under_way())
         if free <= 0:
             return moving
         waiting = self.store.due(block_timestamp=head.timestamp, limit=len(self._runs) + free, seen=True)
@@ -241,8 +254,19 @@ class Watcher:
     def _rest(self, stop: Event) -> None:
         """Sleeps until the next poll, a finished run, or a stop."""
         wake_at = self.clock() + self.poll_interval_s
-        if not self._runs:
+        if not self._under_way():
             stop.wait(self.poll_interval_s)
-        while self._runs and not stop.is_set() and self.clock() < wake_at:
-            if wait(self._runs.values(), timeout=STOP_LATENCY_S, return_when=FIRST_COMPLETED).done:
+        while (runs := self._under_way()) and not stop.is_set() and self.clock() < wake_at:
+            if wait(runs, timeout=STOP_LATENCY_S, return_when=FIRST_COMPLETED).done:
                 return
+
+    def _under_way(self) -> list[Future[Any]]:
+        """Models that run right now, for answers and for defences."""
+        return [*self._runs.values(), *(() if self.defence is None else self.defence.runs)]
+
+    def _alarm(self) -> None:
+        """Says what is due soon although the chain, or a part of the database, cannot be read."""
+        if self.defence is None:
+            return
+        with suppress(StoreError):
+            self.defence.alarm(self.clock())

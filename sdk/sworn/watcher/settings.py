@@ -5,7 +5,6 @@ Nested keys are joined by two underscores: ``SWORN_CHAIN__POLL_INTERVAL_S=2``. U
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -13,21 +12,16 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from sworn.engine.protocol import RunLimits
-from sworn.errors import ConfigurationError
 from sworn.types import Address
 from sworn.watcher.policy import Guards
+from sworn.watcher.settings_files import given_settings, layered_settings
+from sworn.watcher.settings_traces import TraceServerSettings, TraceSettings
 
 MASK = "***"
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -100,6 +94,8 @@ class ChainSettings(BaseModel):
     #: First block to follow; None = the deployment's.
     start_block: Annotated[int, Field(ge=0)] | None = None
     max_fee_cap_wei: Amount = 500 * 10**9
+    #: The same for answers in disputes, where being late costs a bond.
+    urgent_fee_cap_wei: Amount = 5_000 * 10**9
     #: Seconds after which a transaction that is not mined is sent again with higher fees.
     bump_after_s: Annotated[float, Field(gt=0)] = 60.0
 
@@ -203,21 +199,6 @@ class EngineSettings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
 
-class TraceSettings(BaseModel):
-    """Where the values of runs in profile bounded are kept, so that their results can be defended."""
-
-    model_config = _STRICT
-
-    #: None = beside an SQLite database, else below the home directory.
-    folder: Path | None = None
-    #: Of one run; a model that needs more is not served.
-    max_bytes: Annotated[int, Field(ge=1 << 10)] = 1 << 30
-    #: Of all runs together; when they are reached, requests wait.
-    max_total_bytes: Annotated[int, Field(ge=1 << 10)] = 16 << 30
-    #: Seconds after the end of a request's window for which its trace is kept; None = the deployment's tail.
-    keep_s: Annotated[int, Field(ge=0)] | None = None
-
-
 class LogSettings(BaseModel):
     """How logs are written."""
 
@@ -245,6 +226,8 @@ class WatcherSettings(BaseSettings):
     guards: GuardSettings = GuardSettings()
     engine: EngineSettings = EngineSettings()
     traces: TraceSettings = TraceSettings()
+    #: None = no traces are served.
+    trace_server: TraceServerSettings | None = None
     log: LogSettings = LogSettings()
 
     @property
@@ -267,59 +250,12 @@ def load_settings(files: Sequence[Path] = (), *, overrides: Mapping[str, Any] | 
 
     Relative paths in a file count from that file's directory. Raises `ConfigurationError` that lists every problem.
     """
-    merged: dict[str, Any] = {}
-    for file in files:
-        merged = _merge(merged, _anchored(_read(file), file.resolve().parent))
-
-    class Layered(WatcherSettings):
-        """The same settings, with this call's files below the environment."""
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            *args: PydanticBaseSettingsSource,
-            **kwargs: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (
-                kwargs["init_settings"],
-                kwargs["env_settings"],
-                InitSettingsSource(settings_cls, init_kwargs=merged),
-            )
-
-    return _build(Layered, overrides or {})
+    return layered_settings(WatcherSettings, files, overrides or {})
 
 
 def validate_settings(values: Mapping[str, Any]) -> WatcherSettings:
     """Settings from a nested mapping alone. Raises `ConfigurationError` that lists every problem."""
-
-    class Given(WatcherSettings):
-        """The same settings, without the environment."""
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            *args: PydanticBaseSettingsSource,
-            **kwargs: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (kwargs["init_settings"],)
-
-    return _build(Given, values)
-
-
-def _build(kind: type[WatcherSettings], values: Mapping[str, Any]) -> WatcherSettings:
-    try:
-        return kind(**values)
-    except SettingsError as error:
-        raise ConfigurationError(f"the environment is not usable: {error}") from None
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {_problem(item['type'], item['msg'])}"
-            for item in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        # The vendor's error may quote values, secrets among them.
-        raise ConfigurationError("the settings are not usable:\n  " + "\n  ".join(problems)) from None
+    return given_settings(WatcherSettings, values)
 
 
 def dump_settings(settings: WatcherSettings) -> dict[str, Any]:
@@ -341,57 +277,3 @@ def mask_url(url: str) -> str:
         return MASK
     hidden = parts.path.strip("/") or parts.query or parts.username or parts.password
     return f"{parts.scheme}://{parts.hostname or MASK}{port}" + (f"/{MASK}" if hidden else "")
-
-
-def _problem(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown key"
-    if kind == "missing":
-        return "missing"
-    return message.removeprefix("Value error, ")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} is not TOML: {error}") from error
-
-
-#: Keys that hold paths, by section; "" is the top level.
-_PATHS: Mapping[str, tuple[str, ...]] = {
-    "": ("artifacts",),
-    "chain": ("deployment",),
-    "keys": ("transaction_key", "result_key", "password_file", "result_password_file"),
-    "models": ("artifact",),
-    "traces": ("folder",),
-}
-
-
-def _anchored(values: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Makes a file's relative paths relative to the file, not to wherever the watcher is started."""
-    anchored = dict(values)
-    for section, keys in _PATHS.items():
-        if not section:
-            anchored |= _anchor(anchored, keys, directory)
-        elif isinstance(values.get(section), dict):
-            anchored[section] = values[section] | _anchor(values[section], keys, directory)
-        elif isinstance(values.get(section), list):
-            anchored[section] = [
-                item | _anchor(item, keys, directory) if isinstance(item, dict) else item for item in values[section]
-            ]
-    return anchored
-
-
-def _anchor(section: Mapping[str, Any], keys: tuple[str, ...], directory: Path) -> dict[str, Any]:
-    return {key: str(directory / Path(section[key]).expanduser()) for key in keys if isinstance(section.get(key), str)}
-
-
-def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(lower)
-    for key, value in upper.items():
-        known = merged.get(key)
-        merged[key] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -11,6 +11,9 @@ from sworn.watcher.policy import ServedModel
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.migration import require_current
 
+#: Runs that must fit the time to commit to a trace: a traced one is slower, one may fail, others may wait before it.
+RUNS_IN_TRACE_TIME = 4
+
 
 def check_startup(
     *,
@@ -73,6 +76,13 @@ def _warnings(
         warnings.append(f"{sender} has no funds: it cannot pay for transactions")
     if contracts.free_stake_of(operator) < contracts.bond_for(0):
         warnings.append(f"the free stake of {operator} does not cover a single bond: add stake")
+    trace_s = contracts.deployment.parameters.get("traceSeconds", 0)
+    warnings.extend(
+        f"a run of the model 0x{model.model_id.hex()} may take {model.limits.timeout_s:g} s, and a challenged result "
+        f"needs its trace within {trace_s} s: lower timeout_s, or serve it elsewhere"
+        for model in models
+        if model.profile is Profile.EXACT and RUNS_IN_TRACE_TIME * model.limits.timeout_s > trace_s
+    )
     warnings.extend(
         f"no active offer for the model 0x{model.model_id.hex()}: requests that name no operator are not answered"
         for model in models

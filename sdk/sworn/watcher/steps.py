@@ -18,6 +18,7 @@ from sworn.watcher.inference import RETRIED, Computed, Outcome, Unanswerable
 from sworn.watcher.jobs import Action, Decision, Job, JobStatus, Oath, decide, effective_deadline
 from sworn.watcher.policy import Circumstances, Guards, Refusal, ServedModel, refusal
 from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.store.payloads import PayloadStore
 from sworn.watcher.traces import KeptTrace, TraceStore
 
 #: Gas that one transaction may have on any chain (EIP-7825).
@@ -54,6 +55,8 @@ class Steps:
     checkpoint: Callable[[str], None]
     #: Needed for models in profile bounded only.
     traces: TraceStore | None = None
+    #: Where fetched inputs are kept, so that their results can be defended.
+    payloads: PayloadStore | None = None
 
     def look(self, job: Job, head: Block) -> View:
         """Reads the request's state and decides. Raises `ChainError`."""
@@ -151,6 +154,9 @@ class Steps:
             # INVARIANT: the trace is durable before the digest is: what has been sworn can be defended.
             self.traces.keep(KeptTrace(request_id=job.request_id, trace_root=computed.trace_root), computed.draft)
             self.checkpoint("trace_kept")
+        if self.payloads is not None and computed.fetched is not None:
+            # INVARIANT: an input that somebody else could take away is ours before its result is sworn.
+            self.payloads.keep(job.request.input_root, computed.fetched)
         # INVARIANT: the digest is durable before the signature exists; `swear` refuses a second, different one.
         self.store.swear(oath, one_answer_per_input=self._promises_bits(job))
         self.checkpoint("digest_journalled")

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sworn.errors import TraceError
-from sworn.types import RequestId
+from sworn.types import ModelId, RequestId
 
 _NAME: Final = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})\.trace")
 #: Runs under way write here; nothing has been sworn about them yet.
 _DRAFTS: Final = "drafts"
+#: Models as challengers are shown them.
+_MODELS: Final = "models"
 _OVERHEAD: Final = 16
 
 
@@ -57,6 +59,10 @@ class TraceStore(Protocol):
 
     def has_room(self, trace_bytes: int) -> bool:
         """Whether the values of one more run fit."""
+        ...
+
+    def exhibit(self, model_id: ModelId) -> Path:
+        """Where a model lies as challengers are shown it; nothing need be there."""
         ...
 
 
@@ -126,6 +132,10 @@ class FileTraceStore:
             used = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
             free = shutil.disk_usage(self._folder).free
         return used + needed <= self._max_total_bytes and needed <= free
+
+    def exhibit(self, model_id: ModelId) -> Path:
+        """A folder of the model's own."""
+        return self._folder / _MODELS / model_id.hex()
 
     def _path(self, trace: KeptTrace) -> Path:
         return self._folder / f"{trace.request_id.hex()}-{trace.trace_root.hex()}.trace"

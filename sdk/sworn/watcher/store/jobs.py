@@ -104,6 +104,29 @@ class JobStore:
         with self.database.transaction() as connection:
             return _oath(connection, request_id, operator)
 
+    def sworn(self, digest: bytes, operator: Address) -> Oath | None:
+        """The result of an operator whose id this is."""
+        query = select(SIGNED_DIGESTS.c.request_id).where(
+            SIGNED_DIGESTS.c.digest == digest, SIGNED_DIGESTS.c.operator == operator
+        )
+        with self.database.transaction() as connection:
+            request_id = connection.execute(query).scalar()
+            return None if request_id is None else _oath(connection, RequestId(request_id), operator)
+
+    def restore(self, job: Job, oath: Oath) -> bool:
+        """Takes a result of ours that stands on chain into a journal that does not have it.
+
+        False, and nothing is stored, where the journal has another result for the request.
+        """
+        with self.database.transaction() as connection:
+            known = _oath(connection, oath.request_id, Address(oath.operator))
+            if known is not None and known.digest != oath.digest:
+                return False
+            self._see(connection, job)
+            if known is None:
+                self._journal(connection, oath)
+            return True
+
     def swear(self, oath: Oath, *, one_answer_per_input: bool = False) -> None:
         """Journals a digest before it is signed; the same one again is fine.
 
@@ -115,16 +138,7 @@ class JobStore:
                 _check_one_answer(connection, oath)
             known = _oath(connection, oath.request_id, Address(oath.operator))
             if known is None:
-                values = {
-                    "request_id": oath.request_id,
-                    "operator": oath.operator,
-                    "digest": oath.digest,
-                    "output_root": oath.output_root,
-                    "trace_root": oath.trace_root,
-                    "output": oath.output,
-                    "created_at": self.clock(),
-                }
-                connection.execute(insert(SIGNED_DIGESTS).values(values))
+                self._journal(connection, oath)
             # INVARIANT: one operator never signs two different results for one request.
             elif known.digest != oath.digest:
                 raise DigestConflict(f"another result is journalled for request 0x{oath.request_id.hex()}")
@@ -141,6 +155,19 @@ class JobStore:
                 )
                 .values(signature=oath.signature)
             )
+
+    def _journal(self, connection: Connection, oath: Oath) -> None:
+        values = {
+            "request_id": oath.request_id,
+            "operator": oath.operator,
+            "digest": oath.digest,
+            "output_root": oath.output_root,
+            "trace_root": oath.trace_root,
+            "output": oath.output,
+            "signature": oath.signature,
+            "created_at": self.clock(),
+        }
+        connection.execute(insert(SIGNED_DIGESTS).values(values))
 
     def _rewind(self, connection: Connection, number: int) -> None:
         """Orphans the jobs of void blocks and opens again those whose end lay in them."""

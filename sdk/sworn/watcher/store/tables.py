@@ -109,6 +109,98 @@ SIGNED_DIGESTS = Table(
     Column("output", LargeBinary, nullable=False),
     Column("signature", LargeBinary(65), nullable=True),
     Column("created_at", Float(53), nullable=False),
+    Index("ix_signed_digests_digest", "digest"),
+)
+
+#: Inputs that were fetched: whoever named the place may take them away before a dispute needs them.
+PAYLOADS = Table(
+    "payloads",
+    METADATA,
+    Column("input_root", LargeBinary(32), primary_key=True),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+)
+
+#: Disputes over results of the watcher's own operator.
+DEFENCES = Table(
+    "defences",
+    METADATA,
+    Column("result_id", LargeBinary(32), primary_key=True),
+    Column("block_number", BigInteger, nullable=False, index=True),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("retry_at", Float(53), nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("opened_at", BigInteger, nullable=True),
+    Column("answer_by", BigInteger, nullable=True),
+    #: INVARIANT: once it is here, no other trace of this result is ever signed.
+    Column("trace_root", LargeBinary(32), nullable=True),
+    Column("settled_block", BigInteger, nullable=True, index=True),
+    Column("created_at", Float(53), nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+    Index("ix_defences_open", "status", "due_at", "retry_at"),
+)
+
+#: What challengers demand to see in those disputes.
+DEMANDS = Table(
+    "demands",
+    METADATA,
+    Column("demand_id", LargeBinary(32), primary_key=True),
+    Column("result_id", LargeBinary(32), nullable=False),
+    Column("challenger", String(42), nullable=False),
+    Column("part", SmallInteger, nullable=False),
+    Column("value", BigInteger, nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("block_number", BigInteger, nullable=False, index=True),
+    Column("answered_block", BigInteger, nullable=True, index=True),
+    Index("ix_demands_open", "result_id", "answered_block", "due_at"),
+)
+
+#: Results that others proposed, as a challenger sees them.
+CLAIMS = Table(
+    "claims",
+    METADATA,
+    Column("result_id", LargeBinary(32), primary_key=True),
+    Column("request_id", LargeBinary(32), nullable=False, index=True),
+    Column("operator", String(42), nullable=False),
+    Column("trace_root", LargeBinary(32), nullable=False),
+    Column("output", LargeBinary, nullable=False),
+    Column("signature", LargeBinary(65), nullable=False),
+    Column("block_number", BigInteger, nullable=False, index=True),
+    Column("block_hash", LargeBinary(32), nullable=False),
+    Column("transaction_hash", LargeBinary(32), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("retry_at", Float(53), nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    #: Bond and open demands, from before they are sent until the dispute is over.
+    Column("exposure_wei", Amount, nullable=False),
+    Column("settled_block", BigInteger, nullable=True, index=True),
+    Column("created_at", Float(53), nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+    Index("ix_claims_open", "status", "due_at", "retry_at"),
+)
+
+#: The requests that claims are about, as ABI-encoded tuples.
+ASKED = Table(
+    "asked",
+    METADATA,
+    Column("request_id", LargeBinary(32), primary_key=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("input", LargeBinary, nullable=False),
+    Column("block_number", BigInteger, nullable=False, index=True),
+)
+
+#: What only this installation knows, by name.
+SECRETS = Table(
+    "secrets",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary(32), nullable=False),
 )
 
 TRANSACTIONS = Table(
@@ -121,6 +213,7 @@ TRANSACTIONS = Table(
     Column("data", LargeBinary, nullable=False),
     Column("value_wei", Amount, nullable=False),
     Column("gas_cap", BigInteger, nullable=False),
+    Column("urgent", SmallInteger, nullable=False, server_default="0"),
     Column("status", String(16), nullable=False),
     Column("nonce", BigInteger, nullable=True),
     Column("gas", BigInteger, nullable=True),

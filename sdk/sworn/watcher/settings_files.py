@@ -1,0 +1,116 @@
+"""Where settings come from: TOML files, the environment, what is given; and what is wrong with them, all at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
+
+from sworn.errors import ConfigurationError
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+_Sources = tuple[PydanticBaseSettingsSource, ...]
+
+
+def layered_settings(kind: type[_Settings], files: Sequence[Path], overrides: Mapping[str, Any]) -> _Settings:
+    """Settings from TOML files (later ones win), then the environment, then ``overrides``.
+
+    Relative paths in a file count from that file's directory. Raises `ConfigurationError` that lists every problem.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged = _merge(merged, _anchored(_read(file), file.resolve().parent))
+
+    def sources(cls: type[BaseSettings], settings_cls: type[BaseSettings], *args: Any, **kwargs: Any) -> _Sources:
+        filed = InitSettingsSource(settings_cls, init_kwargs=merged)
+        return (kwargs["init_settings"], kwargs["env_settings"], filed)
+
+    return _build(_from(kind, sources), overrides)
+
+
+def given_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+    """Settings from a nested mapping alone. Raises `ConfigurationError` that lists every problem."""
+
+    def sources(cls: type[BaseSettings], settings_cls: type[BaseSettings], *args: Any, **kwargs: Any) -> _Sources:
+        return (kwargs["init_settings"],)
+
+    return _build(_from(kind, sources), values)
+
+
+def _from(kind: type[_Settings], sources: Callable[..., _Sources]) -> type[_Settings]:
+    """The same settings, from other sources."""
+    body = {"settings_customise_sources": classmethod(sources), "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return cast(type[_Settings], type(kind.__name__, (kind,), body))
+
+
+def _build(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+    try:
+        return kind(**values)
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment is not usable: {error}") from None
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {_problem(item['type'], item['msg'])}"
+            for item in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        # The vendor's error may quote values, secrets among them.
+        raise ConfigurationError("the settings are not usable:\n  " + "\n  ".join(problems)) from None
+
+
+def _problem(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key"
+    if kind == "missing":
+        return "missing"
+    return message.removeprefix("Value error, ")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} is not TOML: {error}") from error
+
+
+#: Keys that hold paths, by section; "" is the top level.
+_PATHS: Mapping[str, tuple[str, ...]] = {
+    "": ("artifacts",),
+    "chain": ("deployment",),
+    "keys": ("transaction_key", "result_key", "password_file", "result_password_file"),
+    "models": ("artifact",),
+    "traces": ("folder",),
+    "challenge": ("folder",),
+}
+
+
+def _anchored(values: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Makes a file's relative paths relative to the file, not to wherever the watcher is started."""
+    anchored = dict(values)
+    for section, keys in _PATHS.items():
+        if not section:
+            anchored |= _anchor(anchored, keys, directory)
+        elif isinstance(values.get(section), dict):
+            anchored[section] = values[section] | _anchor(values[section], keys, directory)
+        elif isinstance(values.get(section), list):
+            anchored[section] = [
+                item | _anchor(item, keys, directory) if isinstance(item, dict) else item for item in values[section]
+            ]
+    return anchored
+
+
+def _anchor(section: Mapping[str, Any], keys: tuple[str, ...], directory: Path) -> dict[str, Any]:
+    return {key: str(directory / Path(section[key]).expanduser()) for key in keys if isinstance(section.get(key), str)}
+
+
+def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return merged
