@@ -1,0 +1,113 @@
+"""`sworn challenge`: the challenger's daemon."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sworn.cli.command import SIGNING, command
+from sworn.cli.session import Session
+from sworn.cli.watching import LogFormats, LogLevels, stopping
+from sworn.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sworn.watcher.challenger.store import ClaimStore
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `challenge`."""
+    command(app, "challenge", options=SIGNING)(_challenge)
+
+
+def _challenge(
+    session: Session,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Checks and reports; sends nothing, needs no key.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Ends when nothing more can be done at once.")] = False,
+    init: Annotated[Path | None, typer.Option(metavar="FILE", help="Writes settings to start from, and ends.")] = None,
+    database: Annotated[str | None, typer.Option(metavar="URL", help="Overrides database_url.")] = None,
+    log_level: Annotated[LogLevels | None, typer.Option(help="Overrides log.level.")] = None,
+    log_format: Annotated[LogFormats | None, typer.Option(help="Overrides log.format.")] = None,
+) -> None:
+    """Runs other operators' results again, and takes false ones to court: opens, demands, proves, claims.
+
+    Settings come from --config files, then SWORN_… variables, then flags; --init writes a file to start from. Logs go
+    to stderr. SIGTERM and Ctrl-C end it after the step under way; it takes up its disputes from what the chain says.
+    """
+    if init is not None:
+        _write_template(session, init)
+        return
+    try:
+        from sworn.cli import compose_challenger
+    except ImportError as error:
+        raise ConfigurationError("the challenger needs the node extra: pip install 'sworn-oracle[node]'") from error
+
+    overrides = _overrides(session, database=database, log_level=log_level, log_format=log_format)
+    values = compose_challenger.settings(session.options.config, overrides)
+    with compose_challenger.challenger(values, session.output, observes=observe) as challenger:
+        with stopping() as stop:
+            challenger.run(stop, once=once)
+        session.output.result({"claims": _claims(challenger.store), "false": _false(challenger.store)})
+
+
+def template() -> str:
+    """The settings file that `sworn challenge --init` writes."""
+    return (files("sworn.cli") / "challenger_template.toml").read_text(encoding="utf-8")
+
+
+def _write_template(session: Session, file: Path) -> None:
+    path = file.expanduser()
+    if path.exists():
+        raise ConfigurationError(f"{file} exists: give another name")
+    try:
+        path.write_text(template(), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {file}: {error.strerror}") from error
+    session.output.result({"file": path}, f"wrote {path}; edit it, then run: sworn challenge --config {path}")
+
+
+def _overrides(
+    session: Session, *, database: str | None, log_level: LogLevels | None, log_format: LogFormats | None
+) -> dict[str, Any]:
+    options = session.options
+    if options.key_env is not None:
+        raise ConfigurationError("a challenger's key is a key file: give --keystore, or keys.transaction_key in a file")
+    given: dict[str, dict[str, Any]] = {
+        "chain": {"rpc_url": options.rpc, "deployment": options.deployment},
+        "keys": {"transaction_key": options.keystore, "password_file": options.password_file},
+        "log": {
+            "level": None if log_level is None else log_level.value,
+            "format": None if log_format is None else log_format.value,
+        },
+    }
+    nested: dict[str, Any] = {
+        section: chosen
+        for section, values in given.items()
+        if (chosen := {name: value for name, value in values.items() if value is not None})
+    }
+    return nested | ({} if database is None else {"database_url": database})
+
+
+def _claims(store: ClaimStore) -> dict[str, int]:
+    return {status.value: count for status, count in store.counts().items()}
+
+
+def _false(store: ClaimStore) -> list[dict[str, Any]]:
+    """Results that were found false, whatever became of them."""
+    from sworn.watcher.challenger.claims import ClaimStatus
+
+    told = (ClaimStatus.FALSE, ClaimStatus.OBSERVED, ClaimStatus.SETTLED)
+    return [
+        {
+            "result_id": "0x" + claim.result_id.hex(),
+            "operator": claim.operator,
+            "status": claim.status.value,
+            "reason": claim.reason,
+        }
+        for claim in store.claims()
+        if claim.status in told
+    ]

@@ -1,0 +1,1 @@
+"""The challenger's daemon: runs other operators' results again and takes false ones to court."""

@@ -1,0 +1,243 @@
+"""The loop of the challenger.
+
+SIGTERM: the caller sets the stop event; the loop takes nothing new, lets runs under way end, and returns. Whatever had
+not been stored by then is repeated after the next start: disputes are taken up from what the chain says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Event
+from typing import Any, Final
+
+from structlog.typing import FilteringBoundLogger
+
+from sworn.chain.gateway import Block, Gateway
+from sworn.chain.sender import SENDER_POINTS
+from sworn.chain.transactions import TransactionSender
+from sworn.dispute.search import Finding
+from sworn.dispute.strategy import Action
+from sworn.errors import (
+    ArtifactUnavailable,
+    ChainError,
+    ConfigurationError,
+    StoreError,
+    SwornError,
+    TransientChainError,
+)
+from sworn.types import ResultId
+from sworn.watcher.challenger.checking import Checked, Checker
+from sworn.watcher.challenger.claims import Claim, ClaimStatus
+from sworn.watcher.challenger.intake import ClaimIntake
+from sworn.watcher.challenger.litigation import Litigation
+from sworn.watcher.challenger.reading import Look, Reader
+from sworn.watcher.challenger.searching import Searches
+from sworn.watcher.challenger.store import ClaimStore
+
+#: Every point at which `Challenger` and its `Sender` call their checkpoint; dying at any of them loses nothing.
+CHALLENGER_KILL_POINTS: tuple[str, ...] = (
+    "claims_fetched",
+    "claims_stored",
+    "before_check",
+    "after_check",
+    "verdict_stored",
+    "before_search",
+    "after_search",
+    "before_move",
+    *(f"{action.value}_{point}" for action in Action for point in SENDER_POINTS),
+    "claim_settled",
+)
+#: Consecutive unexpected errors after which a claim that is only looked at is parked.
+MAX_ATTEMPTS: Final = 8
+#: Claims looked at in one turn.
+BATCH: Final = 1_000
+#: How soon a stop is noticed while models run.
+STOP_LATENCY_S: Final = 0.2
+#: What a finding was found in: the trace root, and the transactions that showed something of the trace.
+_Token = tuple[bytes, tuple[bytes, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenger:
+    """One challenger's daemon. All I/O with the chain happens in the thread that calls `run`."""
+
+    gateway: Gateway
+    intake: ClaimIntake
+    reader: Reader
+    litigation: Litigation
+    checker: Checker
+    searches: Searches
+    store: ClaimStore
+    #: None where claims are only observed.
+    sender: TransactionSender | None
+    log: FilteringBoundLogger
+    #: Models that run, and traces that are searched, at the same time.
+    workers: int = 1
+    poll_interval_s: float = 2.0
+    checkpoint: Callable[[str], None] = lambda point: None
+    clock: Callable[[], float] = time.time
+    _checks: dict[ResultId, Future[Checked]] = field(default_factory=dict, repr=False, init=False)
+    _hunts: dict[ResultId, tuple[_Token, Future[Finding]]] = field(default_factory=dict, repr=False, init=False)
+    _findings: dict[ResultId, tuple[_Token, Finding]] = field(default_factory=dict, repr=False, init=False)
+
+    def run(self, stop: Event, *, once: bool = False) -> None:
+        """Watches until ``stop`` is set; with ``once`` until nothing more can be done without waiting for the chain.
+
+        With ``once``, raises the `ChainError`, `StoreError` or `ConfigurationError` that a running service would wait
+        out.
+        """
+        self.log.info("challenger_started", account=self.reader.account, observes=self.sender is None)
+        with ThreadPoolExecutor(max_workers=self.workers, thread_name_prefix="checking") as pool:
+            try:
+                while not stop.is_set():
+                    if self._turn_or_wait(pool, stop, once=once):
+                        continue
+                    if once and not self._under_way():
+                        break
+                    self._rest(stop)
+            finally:
+                for run in self._under_way():
+                    run.cancel()
+        self.log.info("challenger_stopped")
+
+    def turn(self, pool: ThreadPoolExecutor, stop: Event) -> bool:
+        """One round over logs, transactions and claims; whether anything changed.
+
+        Raises `ChainError`, `StoreError`, and `ConfigurationError` when the node refuses the challenger.
+        """
+        changed = self.intake.follow()
+        changed |= self._poll_transactions()
+        head = self.gateway.block("latest")
+        changed |= self._collect(head)
+        for claim in self.store.due(block_timestamp=head.timestamp, limit=BATCH):
+            if stop.is_set():
+                break
+            changed |= self._contained(claim, partial(self._step, claim, head, pool))
+        return changed
+
+    def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
+        try:
+            return self.turn(pool, stop)
+        except (ChainError, StoreError, ConfigurationError) as error:
+            if once:
+                raise
+            self.log.warning("turn_failed", error=type(error).__name__, reason=str(error))
+            return False
+
+    def _poll_transactions(self) -> bool:
+        changed = [] if self.sender is None else self.sender.poll()
+        for record in changed:
+            facts = {"status": record.status.value, "tx": record.transaction_hash, "succeeded": record.succeeded}
+            self.log.info("transaction_changed", key=record.key, block=record.block_number, note=record.note, **facts)
+        return bool(changed)
+
+    def _step(self, claim: Claim, head: Block, pool: ThreadPoolExecutor) -> bool:
+        if claim.status is ClaimStatus.FALSE:
+            look = self.reader.look(claim, head)
+            changed = self.litigation.act(claim, look, self._finding(claim, look, pool))
+            self._forget_settled(claim)
+            return changed
+        if claim.result_id in self._checks or len(self._under_way()) >= self.workers:
+            return False
+        if self.litigation.skip(claim, self.reader.look(claim, head)):
+            return True
+        published = self.checker.shelf.published(claim.request.model_id)
+        result = claim.case(self.reader.contracts.domain).result
+        self.checkpoint("before_check")
+        self.log.info("check_started", result_id=claim.result_id, model_id=claim.request.model_id)
+        self._checks[claim.result_id] = pool.submit(self.checker.check, claim, published, result)
+        return True
+
+    def _finding(self, claim: Claim, look: Look, pool: ThreadPoolExecutor) -> Finding | None:
+        """What the search has come to in what is shown now; None while it is under way."""
+        shown = self.litigation.shown(look)
+        if shown is None:
+            return None
+        told = [event for event in look.events if event.name in ("TraceCommitted", "Disclosed")]
+        token = (look.view.trace_root, tuple(event.transaction_hash for event in told))
+        known = self._findings.get(claim.result_id)
+        if known is not None and known[0] == token:
+            return known[1]
+        if claim.result_id not in self._hunts and look.may_prove:
+            published = self.checker.shelf.published(claim.request.model_id)
+            self.checkpoint("before_search")
+            hunt = pool.submit(self.searches.look, claim, published, look.view.sworn, shown)
+            self._hunts[claim.result_id] = (token, hunt)
+        # What was found in less of the same trace holds in more of it.
+        return known[1] if known is not None and known[0][0] == token[0] else None
+
+    def _collect(self, head: Block) -> bool:
+        """Takes up the runs and searches that have ended."""
+        checked = [result_id for result_id, run in self._checks.items() if run.done()]
+        hunted = [result_id for result_id, (_, run) in self._hunts.items() if run.done()]
+        for result_id in checked:
+            run = self._checks.pop(result_id)
+            claim = self.store.claim(result_id)
+            if claim is not None and claim.status is ClaimStatus.SEEN:
+                self._contained(claim, partial(self._conclude, claim, run, head))
+        for result_id in hunted:
+            token, hunt = self._hunts.pop(result_id)
+            claim = self.store.claim(result_id)
+            if claim is not None and not claim.status.terminal:
+                self._contained(claim, partial(self._note, claim, token, hunt))
+        return bool(checked or hunted)
+
+    def _conclude(self, claim: Claim, run: Future[Checked], head: Block) -> bool:
+        checked = run.result()
+        self.checkpoint("after_check")
+        self.litigation.conclude(claim, checked, head.number)
+        self._forget_settled(claim)
+        return True
+
+    def _note(self, claim: Claim, token: _Token, hunt: Future[Finding]) -> bool:
+        self._findings[claim.result_id] = (token, hunt.result())
+        self.checkpoint("after_search")
+        return True
+
+    def _forget_settled(self, claim: Claim) -> None:
+        stored = self.store.claim(claim.result_id)
+        if stored is not None and stored.status.terminal:
+            self._findings.pop(claim.result_id, None)
+            self.searches.drop(claim)
+
+    def _contained(self, claim: Claim, step: Callable[[], bool]) -> bool:
+        """Runs a step so that its trouble stays its claim's own; a node or a database that fails is everybody's."""
+        try:
+            return step()
+        except StoreError:
+            raise
+        except TransientChainError as error:
+            self.litigation.postpone(claim, str(error), wait_s=self.poll_interval_s)
+            # The other claims would meet the same node; if only this one does, it is the last in the next turn.
+            raise
+        except SwornError as error:
+            if isinstance(error, ArtifactUnavailable):
+                self.checker.shelf.forget(claim.request.model_id)
+            event = "claim_unverified" if claim.status is ClaimStatus.SEEN else "claim_troubled"
+            self.log.error(event, result_id=claim.result_id, error=type(error).__name__, reason=str(error))
+            self.litigation.postpone(claim, f"{type(error).__name__}: {error}")
+        except Exception as error:
+            # One poisoned claim must not stop the others.
+            self.log.exception("claim_crashed", result_id=claim.result_id, attempts=claim.attempts)
+            if claim.status is ClaimStatus.SEEN and claim.attempts + 1 >= MAX_ATTEMPTS:
+                reason = f"{type(error).__name__}: {error}"
+                self.store.save(replace(claim, status=ClaimStatus.PARKED, reason=reason))
+                return True
+            self.litigation.postpone(claim, f"{type(error).__name__}: {error}")
+        return False
+
+    def _rest(self, stop: Event) -> None:
+        """Sleeps until the next poll, a finished run, or a stop."""
+        wake_at = self.clock() + self.poll_interval_s
+        if not self._under_way():
+            stop.wait(self.poll_interval_s)
+        while (runs := self._under_way()) and not stop.is_set() and self.clock() < wake_at:
+            if wait(runs, timeout=STOP_LATENCY_S, return_when=FIRST_COMPLETED).done:
+                return
+
+    def _under_way(self) -> list[Future[Any]]:
+        return [*self._checks.values(), *(hunt for _, hunt in self._hunts.values())]

@@ -1,0 +1,174 @@
+"""Settings of the challenger: TOML files, then ``SWORN_…`` environment variables, then explicit overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+
+from sworn.engine.protocol import RunLimits
+from sworn.types import Address, InputShapes, ModelId
+from sworn.watcher.challenger.claims import Scrutiny
+from sworn.watcher.settings import (
+    AddressText,
+    Amount,
+    ChainSettings,
+    DatabaseUrl,
+    EngineSettings,
+    HashText,
+    LogSettings,
+    RpcUrl,
+    mask_url,
+)
+from sworn.watcher.settings_files import given_settings, layered_settings
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _checked_server(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("expected an http(s) URL")
+    return value.rstrip("/")
+
+
+ServerUrl = Annotated[str, AfterValidator(_checked_server)]
+Shape = tuple[Annotated[int, Field(ge=0, lt=2**32)], ...]
+
+
+class ChallengerKeys(BaseModel):
+    """Which key sends transactions and posts bonds."""
+
+    model_config = _STRICT
+
+    #: Keystore file; not needed to observe.
+    transaction_key: Path | None = None
+    #: File whose first line is the password; None = asked for by the command line.
+    password_file: Path | None = None
+
+
+class ChallengeSettings(BaseModel):
+    """Which results are checked, and what is put at risk against false ones."""
+
+    model_config = _STRICT
+
+    #: Of all results, chosen by a secret hash.
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    #: Empty = everybody.
+    allow_operators: tuple[AddressText, ...] = ()
+    deny_operators: tuple[AddressText, ...] = ()
+    allow_requesters: tuple[AddressText, ...] = ()
+    deny_requesters: tuple[AddressText, ...] = ()
+    allow_models: tuple[HashText, ...] = ()
+    deny_models: tuple[HashText, ...] = ()
+    #: Bonds and demands of all disputes together.
+    max_exposure_wei: Amount = 10**18
+    #: What one dispute may spend on demands.
+    max_demands_wei: Amount = 10**17
+    #: What a conviction must earn beyond its gas; negative accepts losses.
+    min_profit_wei: Annotated[int, Field(gt=-(2**256), lt=2**256)] = 0
+    #: A second node, of another provider, that must say the same before a bond is posted; secret.
+    witness_rpc_url: RpcUrl | None = None
+    #: Operators' trace servers; without one, what is needed is demanded on chain.
+    trace_servers: dict[AddressText, ServerUrl] = {}
+    #: Whether trace servers, mirrors and inputs may lie in private networks.
+    private_hosts: bool = False
+    #: Hosts from which inputs given by reference are fetched; empty = such results are not checked.
+    input_hosts: tuple[str, ...] = ()
+    max_input_bytes: Annotated[int, Field(ge=1, le=64 << 20)] = 1 << 20
+    #: Of one operator's trace.
+    max_trace_bytes: Annotated[int, Field(ge=1 << 10)] = 1 << 30
+    #: How far a result in profile bounded may be from our own run, while its operator's trace is not at hand.
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 1e-3
+    #: Shapes of inputs whose files leave dimensions open, by model and input; others are taken from the input itself.
+    input_shapes: dict[HashText, dict[str, Shape]] = {}
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    memory_bytes: Annotated[int, Field(ge=64 << 20)] = 2 << 30
+    #: Where traces are kept meanwhile; None = beside an SQLite database, else below the home directory.
+    folder: Path | None = None
+
+    @property
+    def scrutiny(self) -> Scrutiny:
+        """As the challenger takes them."""
+        return Scrutiny(
+            share=self.sample,
+            allow_operators=frozenset(map(Address, self.allow_operators)),
+            deny_operators=frozenset(map(Address, self.deny_operators)),
+            allow_requesters=frozenset(map(Address, self.allow_requesters)),
+            deny_requesters=frozenset(map(Address, self.deny_requesters)),
+            allow_models=frozenset(map(_model, self.allow_models)),
+            deny_models=frozenset(map(_model, self.deny_models)),
+            max_exposure_wei=self.max_exposure_wei,
+            max_demands_wei=self.max_demands_wei,
+            min_profit_wei=self.min_profit_wei,
+        )
+
+    @property
+    def limits(self) -> RunLimits:
+        """What one run may use."""
+        return RunLimits(timeout_s=self.timeout_s, memory_bytes=self.memory_bytes)
+
+    @property
+    def shapes(self) -> Mapping[ModelId, InputShapes]:
+        """Input shapes by model."""
+        return {_model(text): shapes for text, shapes in self.input_shapes.items()}
+
+
+class ChallengerSettings(BaseSettings):
+    """Everything that `sworn challenge` needs to know."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SWORN_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    chain: ChainSettings
+    keys: ChallengerKeys = ChallengerKeys()
+    database_url: DatabaseUrl
+    #: Where artifacts are cached; None = the user's cache directory.
+    artifacts: Path | None = None
+    challenge: ChallengeSettings = ChallengeSettings()
+    engine: EngineSettings = EngineSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where traces are kept: as configured, else beside an SQLite database; None where there is neither."""
+        if self.challenge.folder is not None:
+            return self.challenge.folder.expanduser()
+        url = make_url(self.database_url.get_secret_value())
+        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+        return Path(str(url.database)).parent / "challenges" if is_file else None
+
+
+def load_challenger_settings(
+    files: Sequence[Path] = (), *, overrides: Mapping[str, Any] | None = None
+) -> ChallengerSettings:
+    """Settings from TOML files (later ones win), then the process's environment, then nested ``overrides``.
+
+    Relative paths in a file count from that file's directory. Raises `ConfigurationError` that lists every problem.
+    """
+    return layered_settings(ChallengerSettings, files, overrides or {})
+
+
+def validate_challenger_settings(values: Mapping[str, Any]) -> ChallengerSettings:
+    """Settings from a nested mapping alone. Raises `ConfigurationError` that lists every problem."""
+    return given_settings(ChallengerSettings, values)
+
+
+def dump_challenger_settings(settings: ChallengerSettings) -> dict[str, Any]:
+    """The effective settings as plain values, secrets masked."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    values["chain"]["rpc_url"] = mask_url(settings.chain.rpc_url.get_secret_value())
+    witness = settings.challenge.witness_rpc_url
+    if witness is not None:
+        values["challenge"]["witness_rpc_url"] = mask_url(witness.get_secret_value())
+    url = make_url(settings.database_url.get_secret_value())
+    values["database_url"] = url.set(query={}).render_as_string(hide_password=True)
+    return values
+
+
+def _model(text: str) -> ModelId:
+    return ModelId(bytes.fromhex(text.removeprefix("0x")))
