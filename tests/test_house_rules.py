@@ -73,13 +73,21 @@ VENDORS = MappingProxyType(
         "skl2onnx": set(),
         "sklearn": set(),
         "sqlalchemy": {"watcher"},
+        "starlette": {"web"},
         "typer": {"cli"},
+        "uvicorn": {"web"},
         "web3": {"chain"},
     }
 )
 
 #: Where every exception may be caught, with the reason.
-CATCH_ALL = MappingProxyType({"sdk/sworn/watcher/service.py": "one bad job must not stop the others"})
+CATCH_ALL = MappingProxyType(
+    {
+        "sdk/sworn/watcher/service.py": "one bad job must not stop the others",
+        "sdk/sworn/watcher/challenger/service.py": "one bad claim must not stop the others",
+        "sdk/sworn/watcher/defence/service.py": "one bad dispute must not cost the bonds of the others",
+    }
+)
 
 #: Dataclasses that change after they are made, with the reason.
 MUTABLE = MappingProxyType(

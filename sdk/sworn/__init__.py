@@ -23,10 +23,17 @@ if TYPE_CHECKING:
     from sworn.chain.deployment_files import load_deployment, save_deployment
     from sworn.client import (
         AsyncClient,
+        AsyncDisputeHandle,
         AsyncRequestHandle,
+        BondPreview,
         Cause,
         Client,
         Cursor,
+        Deadline,
+        Difference,
+        DisputeHandle,
+        DisputeRecord,
+        DisputeReport,
         Event,
         InferenceResult,
         ModelRecord,
@@ -35,6 +42,8 @@ if TYPE_CHECKING:
         RequestHandle,
         RequestReport,
         Rewound,
+        Verdict,
+        Verification,
     )
     from sworn.client.async_client import DeploymentLike
     from sworn.client.identities import AccountLike
@@ -45,13 +54,16 @@ if TYPE_CHECKING:
         Address,
         Assurance,
         Deployment,
+        DisputeStatus,
         FailureCode,
         ModelId,
+        Part,
         Profile,
         RequestId,
         ResultId,
         Schema,
         Status,
+        Target,
     )
     from sworn.verification import CompiledModel
 
@@ -61,18 +73,27 @@ __all__ = [
     "Address",
     "Assurance",
     "AsyncClient",
+    "AsyncDisputeHandle",
     "AsyncRequestHandle",
+    "BondPreview",
     "Cause",
     "Client",
     "CompiledModel",
     "Cursor",
+    "Deadline",
     "Deployment",
+    "Difference",
+    "DisputeHandle",
+    "DisputeRecord",
+    "DisputeReport",
+    "DisputeStatus",
     "Event",
     "FailureCode",
     "InferenceResult",
     "ModelId",
     "ModelRecord",
     "OperatorOffer",
+    "Part",
     "Profile",
     "Quote",
     "RequestHandle",
@@ -83,6 +104,9 @@ __all__ = [
     "Schema",
     "Status",
     "SwornError",
+    "Target",
+    "Verdict",
+    "Verification",
     "__version__",
     "compile_model",
     "connect",
@@ -97,10 +121,17 @@ _HOMES: Final = {
     "sworn.chain.deployment_files": ("load_deployment", "save_deployment"),
     "sworn.client": (
         "AsyncClient",
+        "AsyncDisputeHandle",
         "AsyncRequestHandle",
+        "BondPreview",
         "Cause",
         "Client",
         "Cursor",
+        "Deadline",
+        "Difference",
+        "DisputeHandle",
+        "DisputeRecord",
+        "DisputeReport",
         "Event",
         "InferenceResult",
         "ModelRecord",
@@ -109,6 +140,8 @@ _HOMES: Final = {
         "RequestHandle",
         "RequestReport",
         "Rewound",
+        "Verdict",
+        "Verification",
     ),
     "sworn.engine.identification": ("model_id",),
     "sworn.errors": ("SwornError",),
@@ -116,13 +149,16 @@ _HOMES: Final = {
         "Address",
         "Assurance",
         "Deployment",
+        "DisputeStatus",
         "FailureCode",
         "ModelId",
+        "Part",
         "Profile",
         "RequestId",
         "ResultId",
         "Schema",
         "Status",
+        "Target",
     ),
     "sworn.verification": ("CompiledModel",),
 }
@@ -190,21 +226,11 @@ def compile_model(
     other than these two), `ModelError` for a file that cannot be read, and `ConfigurationError` for shapes that do not
     fit.
     """
-    from sworn.engine.bounded import BoundedExecutor
-    from sworn.engine.exact import ExactExecutor
     from sworn.model import read_artifact
-    from sworn.model.compiler import lower
-    from sworn.verification.compilation import compile_artifact
+    from sworn.verification.assembly import assemble
 
-    return compile_artifact(
-        model if isinstance(model, bytes) else read_artifact(model),
-        profile=profile,
-        input_shapes=input_shapes,
-        lower=lower,
-        make_executor=ExactExecutor,
-        make_bounded=BoundedExecutor,
-        threads=threads,
-    )
+    artifact = model if isinstance(model, bytes) else read_artifact(model)
+    return assemble(artifact, profile=profile, input_shapes=input_shapes, threads=threads)
 
 
 def _artifact_cache() -> ArtifactStore:

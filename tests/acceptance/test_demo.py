@@ -13,7 +13,7 @@ from sworn.errors import ConfigurationError
 from sworn.testing.anvil import find_anvil
 
 TIMEOUT_S = 120
-CHAPTERS = 8
+CHAPTERS = 9
 ETHER = 10**18
 pytestmark = pytest.mark.acceptance
 
@@ -28,7 +28,7 @@ def check_summary(summary: dict[str, Any]) -> None:
     """The story's outcome, from the facts in the summary alone."""
     chapters = [chapter["facts"] for chapter in summary["chapters"]]
     assert len(chapters) == CHAPTERS
-    _, operator, prediction, recomputing, lending, refusal, silence, crime = chapters
+    _, operator, prediction, recomputing, lending, refusal, silence, crime, fault = chapters
     assert operator["stake_wei"] == 32 * ETHER
     assert prediction["progression"] == pytest.approx(prediction["scikit_learn_says"], abs=1e-3)
     assert prediction["operator_earned_wei"] == operator["diabetes_progression_price_wei"]
@@ -44,8 +44,24 @@ def check_summary(summary: dict[str, Any]) -> None:
     shares = [crime[name] for name in ("prover_reward_wei", "victim_compensation_wei", "burnt_wei")]
     assert [share * 100 // crime["slashed_wei"] for share in shares] == [30, 50, 20]
     assert sum(shares) == crime["slashed_wei"]
-    raised = [facts["client_raises"] for facts in (refusal, silence, crime)]
-    assert raised == ["RequestFailed", "RequestExpired", "RequestRefuted"]
+    raised = [facts["client_raises"] for facts in (refusal, silence, crime, fault)]
+    assert raised == ["RequestFailed", "RequestExpired", "RequestRefuted", "RequestRefuted"]
+    check_fault(fault, summary["chapters"][-1]["transactions"])
+
+
+def check_fault(fault: dict[str, Any], transactions: list[dict[str, Any]]) -> None:
+    """The second act: a lie about one element, an opener who is the liar's friend, and who got what."""
+    assert fault["answer_on_chain"] == pytest.approx(fault["recomputed"] + 100, abs=0.01)
+    assert "1 of 1 elements differ" in fault["difference"] and "element of value" in fault["verdict"]
+    assert fault["victim_compensation_wei"] * 2 == fault["slashed_wei"] == 4 * ETHER
+    assert fault["burnt_wei"] * 5 == fault["slashed_wei"]
+    shared = fault["stranger_share_wei"] + fault["friend_share_wei"] - 2 * fault["friend_bond_wei"]
+    assert shared * 10 == fault["slashed_wei"] * 3
+    assert fault["stranger_share_wei"] > 7 * fault["friend_share_wei"]
+    moves = [(each["role"], each["call"].removeprefix("DisputeGame.")) for each in transactions]
+    for move in (("friend", "challenge"), ("stranger", "join"), ("watcher", "disclose"), ("stranger", "proveFault")):
+        assert move in moves
+    assert fault["dispute_gas"] < 1_000_000
 
 
 def test_demo_on_the_embedded_chain_tells_a_true_story() -> None:
@@ -64,7 +80,7 @@ def test_demo_for_people_fits_a_hundred_columns() -> None:
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 100
-    for word in ("DisputeGame.proveEquivocation", " gas", "block ", "The story holds."):
+    for word in ("DisputeGame.proveEquivocation", "DisputeGame.proveFault", " gas", "block ", "The story holds."):
         assert word in done.stdout
 
 

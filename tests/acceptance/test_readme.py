@@ -39,7 +39,7 @@ def oracle() -> Iterator[LocalOracle]:
 
 def test_readme_python_runs_as_shown() -> None:
     """Every Python block runs by itself, in a fresh process, without warnings."""
-    for code, said in zip(blocks("python"), ("sworn by 0x", "proven in"), strict=True):
+    for code, said in zip(blocks("python"), ("sworn by 0x", "proven in", "FaultProven: proves"), strict=True):
         run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
 
         assert run.returncode == 0, run.stderr
@@ -72,7 +72,8 @@ def test_readme_gas_is_the_snapshot() -> None:
     """The gas that the README quotes for sworn is the committed snapshot's."""
     snapshot = json.loads((ROOT / "tests" / "snapshots" / "gas.json").read_text(encoding="utf-8"))
     keys = ["request", "request_consumer", "propose", "propose_batch50_each", "finalize_callback"]
-    keys.append("finalize_batch50_consumers_each")
+    keys += ["finalize_batch50_consumers_each", "challenge"]
+    keys += ["whole_dispute_mlp", "whole_dispute_boosting", "whole_dispute_convolution"]
 
     for key in keys:
         assert f"{snapshot[key]['gas_used']:,}" in README, key

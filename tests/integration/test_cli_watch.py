@@ -11,20 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+from tests.support.defence_world import Hostile
 
+from sworn import InferenceResult, RequestHandle, compile_model
 from sworn.chain.deployment_files import save_deployment
 from sworn.chain.keystore import import_key
+from sworn.codec.hashing import Domain, result_of
+from sworn.codec.tensors import encode_tensors
+from sworn.dispute.case import Case
 from sworn.errors import ConfigurationError
 from sworn.testing.anvil import AnvilChain, find_anvil
 from sworn.testing.local_chain import MNEMONIC
 from sworn.testing.local_oracle import LocalOracle
 from sworn.testing.models import example_rows, load_model
-from sworn.types import Profile
+from sworn.types import ZERO_HASH, Answer, Part, Profile, Target
 
 PASSWORD = "correct horse"
-SIGNER, SENDER = 2, 9
-TIMEOUT_S = 15.0
+SIGNER, SENDER, CHALLENGER = 2, 9, 7
+TIMEOUT_S = 60.0
 pytestmark = pytest.mark.anvil
 
 
@@ -79,6 +85,15 @@ def settings(oracle: LocalOracle, folder: Path) -> Path:
     return file
 
 
+def case_of(oracle: LocalOracle, result: InferenceResult, handle: RequestHandle) -> Case:
+    """A result as a challenger states it."""
+    output = encode_tensors(dict(result.outputs), compile_model(load_model("diabetes_progression")).schema.outputs)
+    answer = Answer(operator=oracle.operator.address, trace_root=ZERO_HASH, output=output)
+    domain = Domain(chain_id=oracle.deployment.chain_id, oracle=oracle.deployment.oracle)
+    stated = result_of(handle.request, answer, chain_id=domain.chain_id, oracle=domain.oracle)
+    return Case.of(stated, domain, request=handle.request)
+
+
 def wait_for(log: Path, word: str) -> None:
     """Waits until a word is in the log."""
     deadline = time.monotonic() + TIMEOUT_S
@@ -116,3 +131,44 @@ def test_watch_process_when_signalled_ends_in_order(
     assert (model["profile"], model["promise"]) == ("exact", Profile.EXACT.promise)
     assert "secret-query" not in text
     assert PASSWORD not in text
+
+
+def test_watch_process_whose_result_is_challenged_defends_it_and_serves_its_trace(
+    oracle: LocalOracle, tmp_path: Path
+) -> None:
+    """With its real engine: the trace is made again, sworn to in time, shown on demand, and read over HTTP."""
+    file = settings(oracle, tmp_path)
+    file.write_text(file.read_text() + "\n[trace_server]\nport = 0\n")
+    log, model = tmp_path / "log", load_model("diabetes_progression")
+    command = [sys.executable, "-c", "import sys; from sworn.cli import main; sys.exit(main())"]
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen([*command, "watch", "--config", str(file)], stdout=stderr, stderr=stderr) as process,
+    ):
+        try:
+            wait_for(log, "watcher_started")
+            inputs = example_rows("diabetes_progression")[0].inputs
+            handle = oracle.client().request(model=model, inputs=inputs, window=3_000)
+            result = handle.wait(timeout=TIMEOUT_S, until="proposed")
+            hostile, case = (
+                Hostile(world=oracle, signer=oracle.chain.signers[CHALLENGER]),
+                case_of(oracle, result, handle),
+            )
+            hostile.challenge(case)
+            wait_for(log, '"key": "commit:')
+            demands = [
+                hostile.demand(case, target)
+                for target in (Target(part=Part.CHUNKS, value=0), Target(part=Part.WEIGHT_CHUNKS, value=0))
+            ]
+            deadline = time.monotonic() + TIMEOUT_S
+            while not all(map(hostile.is_answered, demands)):
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            (served,) = [json.loads(line) for line in log.read_text().splitlines() if "traces_served" in line]
+            place = f"http://{served['host']}:{served['port']}/v1/results/{case.result_id.hex()}"
+            root = hostile.dispute(case).trace_root
+            assert requests.get(place, timeout=TIMEOUT_S).json() == {"traceRoot": "0x" + root.hex()}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=TIMEOUT_S) == 0, log.read_text()
+        finally:
+            process.kill()

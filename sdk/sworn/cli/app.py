@@ -11,7 +11,20 @@ import typer
 from typer import rich_utils
 from typer.exceptions import Abort, TyperException
 
-from sworn.cli import configuration, demo, deploying, doctor, keys, models, operators, requesting, watching
+from sworn.cli import (
+    challenging,
+    configuration,
+    demo,
+    deploying,
+    disputing,
+    doctor,
+    keys,
+    models,
+    operators,
+    requesting,
+    verifying,
+    watching,
+)
 from sworn.cli.command import command, defaults_callback
 from sworn.cli.exit_codes import ExitCode
 from sworn.cli.session import Session
@@ -30,7 +43,20 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(defaults_callback)
-    for module in (demo, requesting, deploying, models, operators, watching, keys, configuration, doctor):
+    for module in (
+        demo,
+        requesting,
+        verifying,
+        disputing,
+        deploying,
+        models,
+        operators,
+        watching,
+        challenging,
+        keys,
+        configuration,
+        doctor,
+    ):
         module.register(app)
     command(app, "version")(_version)
     return app

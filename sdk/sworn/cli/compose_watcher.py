@@ -20,7 +20,7 @@ from sworn.engine.serving import ServingEngine
 from sworn.errors import ConfigurationError
 from sworn.model import read_artifact
 from sworn.storage import CachedArtifactStore, HttpFetcher
-from sworn.types import Address, Deployment
+from sworn.types import Address, Deployment, Profile
 from sworn.watcher.assembly import Surroundings, assemble
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.inference import fetch_from
@@ -29,6 +29,7 @@ from sworn.watcher.models import load_models
 from sworn.watcher.policy import ServedModel
 from sworn.watcher.service import Watcher
 from sworn.watcher.settings import WatcherSettings, load_settings
+from sworn.watcher.settings_traces import TraceServerSettings
 from sworn.watcher.startup import check_startup
 from sworn.watcher.store.database import open_database
 from sworn.watcher.store.migration import upgrade
@@ -73,19 +74,42 @@ def watcher(values: WatcherSettings, output: Output, *, log: TextIO | None = Non
             models=models,
             guards=values.guards.guards,
             engine=engine,
+            exhibitor=engine,
             database=database,
             fetch=fetch_from(HttpFetcher()),
-            traces=_traces(values) if any(model.traced for model in models) else None,
+            traces=_traces(values) if any(model.profile is not Profile.SIGNED for model in models) else None,
             keep_traces_s=values.traces.keep_s,
             log=make_logger(log or sys.stderr, form=values.log.format, level=values.log.level),
-            fees=FeePolicy(max_fee_cap_wei=values.chain.max_fee_cap_wei, bump_after_s=values.chain.bump_after_s),
+            fees=_fees(values),
             confirmations=values.chain.confirmations,
             max_log_range=values.chain.max_log_range,
             start_block=values.chain.start_block,
             workers=values.engine.workers,
             poll_interval_s=values.chain.poll_interval_s,
         )
-        yield _checked(around)
+        built = _checked(around)
+        if values.trace_server is not None:
+            closing.enter_context(_serving(values.trace_server, around))
+        yield built
+
+
+@contextmanager
+def _serving(server: TraceServerSettings, around: Surroundings) -> Iterator[None]:
+    """Serves the traces of a watcher. Raises `ConfigurationError`."""
+    try:
+        from sworn.web.library import WatcherLibrary
+        from sworn.web.server import serving
+        from sworn.web.throttle import RateLimit
+        from sworn.web.traces import trace_app
+    except ImportError as error:
+        raise ConfigurationError("the trace server needs the web extra: pip install 'sworn-oracle[web]'") from error
+    if around.traces is None:
+        raise ConfigurationError("no model that is served has traces: remove the table trace_server")
+    library = WatcherLibrary(traces=around.traces, database=around.database, operator=around.operator)
+    app = trace_app(library, limit=RateLimit(burst=server.burst, per_second=server.per_second))
+    with serving(app, host=server.host, port=server.port) as (host, port):
+        around.log.info("traces_served", host=host, port=port)
+        yield
 
 
 def _checked(around: Surroundings) -> Watcher:
@@ -153,6 +177,15 @@ def served_models(
         max_trace_bytes=values.traces.max_bytes,
     )
     return tuple(loaded.values())
+
+
+def _fees(values: WatcherSettings) -> FeePolicy:
+    chain = values.chain
+    return FeePolicy(
+        max_fee_cap_wei=chain.max_fee_cap_wei,
+        urgent_cap_wei=chain.urgent_fee_cap_wei,
+        bump_after_s=chain.bump_after_s,
+    )
 
 
 def _traces(values: WatcherSettings) -> FileTraceStore:

@@ -13,7 +13,8 @@ class ExitCode(IntEnum):
 
     #: Done.
     OK = 0
-    #: Something failed for which there is no other code; `doctor` found a failure; `demo`'s story did not hold.
+    #: Something failed for which there is no other code; `doctor` found a failure; `verify` found no answer that holds;
+    #: `demo`'s story did not hold.
     FAILED = 1
     #: The command line is wrong.
     USAGE = 2

@@ -162,7 +162,7 @@ def _result(
 
 
 def _status(session: Session, request_id: RequestArgument) -> None:
-    """Says where a request stands, why, and what to do about it."""
+    """Says where a request stands, why, and what to do about it; of a dispute, `sworn dispute show` says more."""
     session.connect()
     with session.output.busy("looking"):
         report = session.client.status(request_id)
@@ -298,6 +298,7 @@ def _report(report: RequestReport) -> dict[str, Any]:
         "operator": None if request is None else request.operator,
         "deadline": report.deadline,
         "window_closes_at": report.window_closes_at,
+        "dispute_ends_at": None if report.dispute is None else report.dispute.ends_at,
         "now": report.now,
         "failure_code": report.failure_code,
         "callback_error": None if report.callback_error is None else str(report.callback_error),

@@ -62,7 +62,7 @@ def _watch(
     overrides = _overrides(session, database=database, log_level=log_level, log_format=log_format)
     values = compose_watcher.settings(session.options.config, overrides)
     with compose_watcher.watcher(values, session.output) as watcher:
-        with _stopping() as stop:
+        with stopping() as stop:
             watcher.run(stop, once=once)
         session.output.result({"jobs": _jobs(watcher.store)})
 
@@ -90,7 +90,7 @@ def _overrides(
 
 
 @contextmanager
-def _stopping() -> Iterator[Event]:
+def stopping() -> Iterator[Event]:
     """An event that SIGTERM and SIGINT set; a second one of them ends the process at once."""
     stop = Event()
 

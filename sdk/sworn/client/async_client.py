@@ -12,17 +12,24 @@ from sworn.chain.deployment_files import load_deployment
 from sworn.chain.gateway import AsyncGateway, Receipt
 from sworn.chain.pacing import DEFAULT_PACING, AsyncSleep, Pacing, async_sleep
 from sworn.chain.signer import Signer
+from sworn.client.async_checks import AsyncChecks
 from sworn.client.async_contracts import AsyncContracts
+from sworn.client.async_disputes import AsyncDisputeHandle, AsyncDisputes, DisputeLike
+from sworn.client.async_docket import AsyncDocket
 from sworn.client.async_events import AsyncEvents
 from sworn.client.async_market import AsyncMarket
 from sworn.client.async_operators import AsyncOperators
+from sworn.client.async_play import AsyncPlayer
 from sworn.client.async_reports import AsyncReports
 from sworn.client.async_requests import AsyncRequestHandle, AsyncRequests
 from sworn.client.async_signing import AsyncSigning
+from sworn.client.dispute_records import DisputeRecord
 from sworn.client.identities import AccountLike, ProfileLike, RequestLike, address_of, request_id_of, signer_of
+from sworn.client.recomputing import Materials, TraceLike
 from sworn.client.records import (
     Cursor,
     Event,
+    InferenceResult,
     ModelLike,
     ModelRecord,
     OperatorOffer,
@@ -31,8 +38,10 @@ from sworn.client.records import (
     Rewound,
 )
 from sworn.client.terms import AssuranceLike, OperatorLike, RequestOptions, assurance_of
+from sworn.client.verdicts import Verification
+from sworn.client.verification import Remembering
 from sworn.storage.protocol import ArtifactStore
-from sworn.types import DEFAULT_PROFILE, Address, Deployment, InputShapes, ModelId, Schema, Tensors
+from sworn.types import DEFAULT_PROFILE, Address, Deployment, DisputeStatus, InputShapes, ModelId, Schema, Tensors
 
 DeploymentLike = Deployment | str | Path | None
 
@@ -55,15 +64,32 @@ class AsyncClient:
         self._contracts = AsyncContracts(gateway=gateway, deployment=deployment)
         self._signing = AsyncSigning(gateway=gateway, deployment=deployment, signer=signer, pacing=pacing, sleep=sleep)
         self._market = AsyncMarket(contracts=self._contracts, signing=self._signing, artifacts=artifacts)
-        self._reports = AsyncReports(contracts=self._contracts, market=self._market)
+        self._docket = AsyncDocket(contracts=self._contracts)
+        self._reports = AsyncReports(contracts=self._contracts, market=self._market, docket=self._docket)
+        self._checks = AsyncChecks(contracts=self._contracts, market=self._market, reports=self._reports)
         self._requests = AsyncRequests(
             contracts=self._contracts,
             signing=self._signing,
             market=self._market,
             reports=self._reports,
+            checks=self._checks,
             pacing=pacing,
             sleep=sleep,
             random_bytes=random_bytes,
+        )
+        self._disputes = AsyncDisputes(
+            contracts=self._contracts,
+            signing=self._signing,
+            reports=self._reports,
+            docket=self._docket,
+            player=AsyncPlayer(
+                contracts=self._contracts,
+                signing=self._signing,
+                docket=self._docket,
+                checks=self._checks,
+                pacing=pacing,
+                sleep=sleep,
+            ),
         )
         self._events = AsyncEvents(contracts=self._contracts, pacing=pacing, sleep=sleep)
         #: What the account does as an operator.
@@ -257,6 +283,62 @@ class AsyncClient:
     async def status(self, request_id: RequestLike) -> RequestReport:
         """Where a request stands, why, and what to do about it; also for ids that the chain does not know."""
         return await self._reports.report(request_id_of(request_id))
+
+    async def verify(
+        self,
+        answered: RequestLike | InferenceResult,
+        *,
+        model: ModelLike | None = None,
+        inputs: Tensors | None = None,
+        input_shapes: InputShapes | None = None,
+        trace: TraceLike | None = None,
+    ) -> Verification:
+        """Runs an answered request again on this machine, compares with what was sworn, and says what differs.
+
+        The result is the one that stands, or the one that is given. The model's file comes from its mirrors unless
+        ``model`` is the file or a `CompiledModel`; it must compile to the id that was asked. ``inputs`` by name are
+        needed for a request by reference. Shapes that the file leaves open are those of the input, or ``input_shapes``.
+        In profile `bounded` honest runs may differ, and only the operator's trace decides: ``trace`` is its file.
+
+        Raises `RequestUnknown`, `RequestTimeout` while there is no result, `ArtifactError`, `ModelError`, `TraceError`,
+        and `ConfigurationError` for other inputs, another model or another trace than the result is about.
+        """
+        result_id = answered.result_id if isinstance(answered, InferenceResult) else None
+        return await self._checks.verify(
+            request_id_of(answered),
+            requested=answered.requested if isinstance(answered, Remembering) else None,
+            result_id=result_id,
+            materials=Materials(model=model, inputs=inputs, input_shapes=input_shapes, trace=trace),
+        )
+
+    async def disputes(
+        self,
+        *,
+        status: DisputeStatus | None = None,
+        operator: str | None = None,
+        request_id: RequestLike | None = None,
+        from_block: int | None = None,
+    ) -> tuple[DisputeRecord, ...]:
+        """Disputes since a block (default: the deployment's), the newest first; those that fit what is named."""
+        return await self._docket.listing(
+            status=status,
+            operator=None if operator is None else address_of(operator),
+            request_id=None if request_id is None else request_id_of(request_id),
+            from_block=from_block,
+        )
+
+    async def dispute(self, about: DisputeLike, *, auto: bool = False) -> AsyncDisputeHandle:
+        """The dispute over a result, opened or not: its state, its bond, and every move in it.
+
+        ``about`` is a request (the result that stands, or else the last that was challenged), an `InferenceResult`, the
+        id of a challenged result, a `DisputeRecord`, or for an off-chain result a `Case`. With ``auto`` it is played to
+        its end first, as by `AsyncDisputeHandle.play`. Raises `RequestUnknown`, and `RequestTimeout` for a request that
+        has no result yet.
+        """
+        handle = await self._disputes.handle(about)
+        if auto:
+            await handle.play()
+        return handle
 
     async def expire(self, request_id: RequestLike) -> Receipt:
         """Ends a request after its deadline and credits the fee to its ``refund_to``."""

@@ -18,7 +18,7 @@ MAX_RANGE = 5_000
 
 
 class AsyncContracts:
-    """The five contracts of a deployment, read through a gateway."""
+    """The contracts of a deployment, read through a gateway."""
 
     def __init__(self, *, gateway: AsyncGateway, deployment: Deployment) -> None:
         self.gateway = gateway
@@ -95,6 +95,10 @@ class AsyncContracts:
         Filtered by the event's indexed arguments (None = any, addresses as 32-byte words). Reads in bounded ranges.
         """
         address, topics = self._filter(contract, event, indexed)
+        return await self.logs_of(address, topics, from_block=from_block)
+
+    async def logs_of(self, address: Address, topics: tuple[Topic, ...], *, from_block: int | None = None) -> list[Log]:
+        """Every log of a contract with these topics, oldest first; reads in bounded ranges."""
         first, head = from_block or self.deployment.block, (await self.head()).number
         found: list[Log] = []
         for start in range(first, head + 1, MAX_RANGE):

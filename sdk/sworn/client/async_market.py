@@ -113,16 +113,20 @@ class AsyncMarket:
         known = resolved.schema or self._schemas.get(resolved.model_id)
         if known is not None:
             return known
-        if self._artifacts is None:
-            raise ArtifactUnavailable("no artifact store is configured: pass the .onnx file instead of the model's id")
         record = await self.record(resolved.model_id)
-        store, shapes = self._artifacts, input_shapes or {}
-        artifact = await async_offloaded(lambda: store.get(record.model.artifact_hash, uris=record.uris))
+        artifact, shapes = await self.artifact(record), input_shapes or {}
         if input_shapes is None and inputs is not None:
             shapes = await async_offloaded(lambda: shapes_in(artifact, inputs))
         schema = await async_offloaded(lambda: schema_from(artifact, expected=record.model, input_shapes=shapes))
         self._schemas[resolved.model_id] = schema
         return schema
+
+    async def artifact(self, record: ModelRecord) -> bytes:
+        """The file of a registered model, from the store or a published mirror. Raises `ArtifactError`."""
+        if self._artifacts is None:
+            raise ArtifactUnavailable("no artifact store is configured: pass the .onnx file instead of the model's id")
+        store = self._artifacts
+        return await async_offloaded(lambda: store.get(record.model.artifact_hash, uris=record.uris))
 
     async def profile(self, model_id: ModelId) -> Profile:
         """The profile of a registered model; `Profile.NONE` when it is not registered."""

@@ -5,11 +5,21 @@ from __future__ import annotations
 from sworn import abi
 from sworn.chain.gateway import Call
 from sworn.client.async_contracts import AsyncContracts
+from sworn.client.async_docket import AsyncDocket
 from sworn.client.async_market import AsyncMarket
 from sworn.client.diagnosis import RequestFacts, report_of, unknown_report
+from sworn.client.dispute_records import DisputeReport
 from sworn.client.records import OperatorOffer, RequestReport
 from sworn.client.terms import terms_of
-from sworn.client.verification import Proposal, Requested, callback_call_gas, callback_data, is_current, proposal_from
+from sworn.client.verification import (
+    Proposal,
+    Requested,
+    callback_call_gas,
+    callback_data,
+    case_of,
+    is_current,
+    proposal_from,
+)
 from sworn.errors import ContractRevert, RequestUnknown
 from sworn.types import ZERO_ADDRESS, Address, CallbackKind, FailureCode, RequestId, RequestState, Status
 
@@ -17,9 +27,10 @@ from sworn.types import ZERO_ADDRESS, Address, CallbackKind, FailureCode, Reques
 class AsyncReports:
     """Looks a request up from every side."""
 
-    def __init__(self, *, contracts: AsyncContracts, market: AsyncMarket) -> None:
+    def __init__(self, *, contracts: AsyncContracts, market: AsyncMarket, docket: AsyncDocket) -> None:
         self._contracts = contracts
         self._market = market
+        self._docket = docket
 
     async def report(self, request_id: RequestId, *, requested: Requested | None = None) -> RequestReport:
         """The report on a request; ``requested`` is what a handle remembers of it."""
@@ -35,11 +46,15 @@ class AsyncReports:
 
     async def proposal(self, requested: Requested, state: RequestState) -> Proposal | None:
         """The proposal that the request's slot holds, verified; None while there is none."""
+        proposals = await self.proposals(requested)
+        return next((proposal for proposal in proposals if is_current(proposal, state)), None)
+
+    async def proposals(self, requested: Requested) -> tuple[Proposal, ...]:
+        """Every proposal that a request has had, the newest first, each verified; refuted ones too."""
         logs = await self._contracts.logs(
             "oracle", "ResultProposed", requested.request_id, from_block=requested.block_number
         )
-        proposals = (proposal_from(log, requested.request, self._contracts.deployment) for log in reversed(logs))
-        return next((proposal for proposal in proposals if is_current(proposal, state)), None)
+        return tuple(proposal_from(log, requested.request, self._contracts.deployment) for log in reversed(logs))
 
     async def _found(self, request_id: RequestId) -> Requested | None:
         try:
@@ -62,7 +77,16 @@ class AsyncReports:
             failure_reports=await self._failure_reports(requested) if waiting else (),
             callback_error=await self._callback_error(requested, state),
             credit_wei=await self._contracts.credit(request.refund_to),
+            reward_wei=await self._contracts.reward(request.refund_to) if state.status is Status.REFUTED else 0,
+            dispute=await self._dispute(requested, state) if state.status is Status.DISPUTED else None,
         )
+
+    async def _dispute(self, requested: Requested, state: RequestState) -> DisputeReport | None:
+        proposal = await self.proposal(requested, state)
+        if proposal is None:
+            return None
+        case = case_of(requested, proposal, self._contracts.deployment)
+        return await self._docket.report(case, state=state, from_block=proposal.block_number)
 
     async def _offers(self, requested: Requested) -> tuple[OperatorOffer, ...]:
         request = requested.request

@@ -9,12 +9,14 @@ from typing import Literal
 from sworn import abi
 from sworn.chain.gateway import Receipt
 from sworn.chain.pacing import AsyncSleep, Pacing
+from sworn.client.async_checks import AsyncChecks
 from sworn.client.async_contracts import AsyncContracts
 from sworn.client.async_market import AsyncMarket
 from sworn.client.async_reports import AsyncReports
 from sworn.client.async_signing import AsyncSigning
 from sworn.client.diagnosis import failure_code_of
 from sworn.client.identities import address_of, operator_of
+from sworn.client.recomputing import Materials, TraceLike
 from sworn.client.records import InferenceResult, ModelLike, OperatorOffer, Quote, RequestReport, ResolvedModel
 from sworn.client.terms import (
     RequestOptions,
@@ -24,6 +26,7 @@ from sworn.client.terms import (
     requested_operator,
     window_of,
 )
+from sworn.client.verdicts import Verification
 from sworn.client.verification import Proposal, Requested, inference_result, requested_from
 from sworn.codec.payload import encode_reference
 from sworn.codec.structs import answer_to_abi, request_params_to_abi, request_to_abi
@@ -38,7 +41,18 @@ from sworn.errors import (
     RequestUnknown,
     TransientChainError,
 )
-from sworn.types import ZERO_HASH, Address, Answer, ModelId, Request, RequestId, RequestState, Status, Tensors
+from sworn.types import (
+    ZERO_HASH,
+    Address,
+    Answer,
+    InputShapes,
+    ModelId,
+    Request,
+    RequestId,
+    RequestState,
+    Status,
+    Tensors,
+)
 
 Until = Literal["proposed", "final"]
 
@@ -46,9 +60,10 @@ Until = Literal["proposed", "final"]
 class AsyncRequestHandle:
     """One request: its preimage, its id, and what can be done with it."""
 
-    def __init__(self, *, requested: Requested, desk: AsyncRequests) -> None:
+    def __init__(self, *, requested: Requested, desk: AsyncRequests, checks: AsyncChecks) -> None:
         self._requested = requested
         self._desk = desk
+        self._checks = checks
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(0x{self.request_id.hex()})"
@@ -57,6 +72,11 @@ class AsyncRequestHandle:
     def request_id(self) -> RequestId:
         """The request's id."""
         return self._requested.request_id
+
+    @property
+    def requested(self) -> Requested:
+        """All that is remembered of it, so that it need not be looked up again."""
+        return self._requested
 
     @property
     def request(self) -> Request:
@@ -81,6 +101,7 @@ class AsyncRequestHandle:
     ) -> InferenceResult:
         """Waits ``timeout`` seconds for a result: a proposed one, which can still be refuted, or the final one.
 
+        A dispute over the result is waited through; of a proposed one, ``status`` says whether it is under challenge.
         Raises `RequestTimeout` (the request goes on), `RequestExpired`, `RequestFailed`, `RequestRefuted`,
         `RequestUnknown` when a reorg has removed the request, and `ChainError` when the node's data does not verify.
         """
@@ -89,6 +110,21 @@ class AsyncRequestHandle:
     async def status(self) -> RequestReport:
         """Where the request stands, why, and what to do about it."""
         return await self._desk.status(self._requested)
+
+    async def verify(
+        self,
+        *,
+        model: ModelLike | None = None,
+        inputs: Tensors | None = None,
+        input_shapes: InputShapes | None = None,
+        trace: TraceLike | None = None,
+    ) -> Verification:
+        """Runs the answered request again and compares, as `AsyncClient.verify`."""
+        return await self._checks.verify(
+            self.request_id,
+            requested=self._requested,
+            materials=Materials(model=model, inputs=inputs, input_shapes=input_shapes, trace=trace),
+        )
 
     async def expire(self) -> Receipt:
         """Ends the request after its deadline and credits the fee to ``refund_to``."""
@@ -113,6 +149,7 @@ class AsyncRequests:
         signing: AsyncSigning,
         market: AsyncMarket,
         reports: AsyncReports,
+        checks: AsyncChecks,
         pacing: Pacing,
         sleep: AsyncSleep,
         random_bytes: Callable[[int], bytes],
@@ -121,6 +158,7 @@ class AsyncRequests:
         self._signing = signing
         self._market = market
         self._reports = reports
+        self._checks = checks
         self._pacing = pacing
         self._sleep = sleep
         self._random_bytes = random_bytes
@@ -222,7 +260,7 @@ class AsyncRequests:
         return await self._market.resolve(model, profile=options.profile, input_shapes=options.input_shapes)
 
     def _handle(self, requested: Requested) -> AsyncRequestHandle:
-        return AsyncRequestHandle(requested=requested, desk=self)
+        return AsyncRequestHandle(requested=requested, desk=self, checks=self._checks)
 
     async def _deadline(self, value: float | datetime | None) -> int:
         return deadline_of(value, now=(await self._contracts.head()).timestamp)
@@ -252,7 +290,8 @@ class AsyncRequests:
     async def _progress(self, requested: Requested, *, until: Until) -> InferenceResult | None:
         state = await self._contracts.state(requested.request_id)
         _raise_if_ended(requested, state)
-        wanted = (Status.FINALIZED,) if until == "final" else (Status.PROPOSED, Status.FINALIZED)
+        # INVARIANT: a result under challenge is never final: the waiting goes on until the dispute is over.
+        wanted = (Status.FINALIZED,) if until == "final" else (Status.PROPOSED, Status.DISPUTED, Status.FINALIZED)
         if state.status not in wanted:
             await self._raise_if_gone(requested, state)
             return None

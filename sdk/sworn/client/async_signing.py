@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from eth_utils.crypto import keccak
 
 from sworn import abi
 from sworn.chain.deployment_files import CONTRACTS
-from sworn.chain.gateway import AsyncGateway, Receipt
+from sworn.chain.gateway import AsyncGateway, Call, Receipt
 from sworn.chain.pacing import AsyncSleep, Pacing
 from sworn.chain.signer import Signer
 from sworn.chain.transactor_async import AsyncTransactor
 from sworn.errors import ConfigurationError
 from sworn.types import Address, Deployment
+
+_READ_ONLY: Final = "this client is read-only: connect with an account to send transactions"
 
 
 class AsyncSigning:
@@ -27,6 +31,7 @@ class AsyncSigning:
         sleep: AsyncSleep,
     ) -> None:
         self._deployment = deployment
+        self._signer = signer
         self._transactor = (
             None
             if signer is None
@@ -48,7 +53,21 @@ class AsyncSigning:
         data = abi.interface(CONTRACTS[contract]).encode(function, *args)
         return await self._required().send(to=getattr(self._deployment, contract), data=data, value_wei=value_wei)
 
+    async def perform(self, call: Call) -> Receipt:
+        """Sends a call and waits for inclusion. Raises as `send` does."""
+        required = self._required()
+        if call.to is None:
+            raise ConfigurationError("a call has a contract to go to")
+        return await required.send(to=call.to, data=call.data, value_wei=call.value)
+
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes that only the account's key can make, the same each time. Raises `ConfigurationError`."""
+        if self._signer is None:
+            raise ConfigurationError(_READ_ONLY)
+        where = f"{purpose} {self._deployment.chain_id} {self._deployment.dispute_game}"
+        return keccak(self._signer.sign_digest(keccak(text=where)))
+
     def _required(self) -> AsyncTransactor:
         if self._transactor is None:
-            raise ConfigurationError("this client is read-only: connect with an account to send transactions")
+            raise ConfigurationError(_READ_ONLY)
         return self._transactor

@@ -13,14 +13,21 @@ from sworn.chain.deployment_files import load_deployment
 from sworn.chain.gateway import Gateway, Receipt
 from sworn.chain.pacing import DEFAULT_PACING, Pacing, Sleep, sleep
 from sworn.chain.signer import Signer
+from sworn.client.checks import Checks
 from sworn.client.contracts import Contracts
+from sworn.client.dispute_records import DisputeRecord
+from sworn.client.disputes import DisputeHandle, DisputeLike, Disputes
+from sworn.client.docket import Docket
 from sworn.client.events import Events
 from sworn.client.identities import AccountLike, ProfileLike, RequestLike, address_of, request_id_of, signer_of
 from sworn.client.market import Market
 from sworn.client.operators import Operators
+from sworn.client.play import Player
+from sworn.client.recomputing import Materials, TraceLike
 from sworn.client.records import (
     Cursor,
     Event,
+    InferenceResult,
     ModelLike,
     ModelRecord,
     OperatorOffer,
@@ -32,8 +39,10 @@ from sworn.client.reports import Reports
 from sworn.client.requests import RequestHandle, Requests
 from sworn.client.signing import Signing
 from sworn.client.terms import AssuranceLike, OperatorLike, RequestOptions, assurance_of
+from sworn.client.verdicts import Verification
+from sworn.client.verification import Remembering
 from sworn.storage.protocol import ArtifactStore
-from sworn.types import DEFAULT_PROFILE, Address, Deployment, InputShapes, ModelId, Schema, Tensors
+from sworn.types import DEFAULT_PROFILE, Address, Deployment, DisputeStatus, InputShapes, ModelId, Schema, Tensors
 
 DeploymentLike = Deployment | str | Path | None
 
@@ -56,15 +65,32 @@ class Client:
         self._contracts = Contracts(gateway=gateway, deployment=deployment)
         self._signing = Signing(gateway=gateway, deployment=deployment, signer=signer, pacing=pacing, sleep=sleep)
         self._market = Market(contracts=self._contracts, signing=self._signing, artifacts=artifacts)
-        self._reports = Reports(contracts=self._contracts, market=self._market)
+        self._docket = Docket(contracts=self._contracts)
+        self._reports = Reports(contracts=self._contracts, market=self._market, docket=self._docket)
+        self._checks = Checks(contracts=self._contracts, market=self._market, reports=self._reports)
         self._requests = Requests(
             contracts=self._contracts,
             signing=self._signing,
             market=self._market,
             reports=self._reports,
+            checks=self._checks,
             pacing=pacing,
             sleep=sleep,
             random_bytes=random_bytes,
+        )
+        self._disputes = Disputes(
+            contracts=self._contracts,
+            signing=self._signing,
+            reports=self._reports,
+            docket=self._docket,
+            player=Player(
+                contracts=self._contracts,
+                signing=self._signing,
+                docket=self._docket,
+                checks=self._checks,
+                pacing=pacing,
+                sleep=sleep,
+            ),
         )
         self._events = Events(contracts=self._contracts, pacing=pacing, sleep=sleep)
         #: What the account does as an operator.
@@ -258,6 +284,62 @@ class Client:
     def status(self, request_id: RequestLike) -> RequestReport:
         """Where a request stands, why, and what to do about it; also for ids that the chain does not know."""
         return self._reports.report(request_id_of(request_id))
+
+    def verify(
+        self,
+        answered: RequestLike | InferenceResult,
+        *,
+        model: ModelLike | None = None,
+        inputs: Tensors | None = None,
+        input_shapes: InputShapes | None = None,
+        trace: TraceLike | None = None,
+    ) -> Verification:
+        """Runs an answered request again on this machine, compares with what was sworn, and says what differs.
+
+        The result is the one that stands, or the one that is given. The model's file comes from its mirrors unless
+        ``model`` is the file or a `CompiledModel`; it must compile to the id that was asked. ``inputs`` by name are
+        needed for a request by reference. Shapes that the file leaves open are those of the input, or ``input_shapes``.
+        In profile `bounded` honest runs may differ, and only the operator's trace decides: ``trace`` is its file.
+
+        Raises `RequestUnknown`, `RequestTimeout` while there is no result, `ArtifactError`, `ModelError`, `TraceError`,
+        and `ConfigurationError` for other inputs, another model or another trace than the result is about.
+        """
+        result_id = answered.result_id if isinstance(answered, InferenceResult) else None
+        return self._checks.verify(
+            request_id_of(answered),
+            requested=answered.requested if isinstance(answered, Remembering) else None,
+            result_id=result_id,
+            materials=Materials(model=model, inputs=inputs, input_shapes=input_shapes, trace=trace),
+        )
+
+    def disputes(
+        self,
+        *,
+        status: DisputeStatus | None = None,
+        operator: str | None = None,
+        request_id: RequestLike | None = None,
+        from_block: int | None = None,
+    ) -> tuple[DisputeRecord, ...]:
+        """Disputes since a block (default: the deployment's), the newest first; those that fit what is named."""
+        return self._docket.listing(
+            status=status,
+            operator=None if operator is None else address_of(operator),
+            request_id=None if request_id is None else request_id_of(request_id),
+            from_block=from_block,
+        )
+
+    def dispute(self, about: DisputeLike, *, auto: bool = False) -> DisputeHandle:
+        """The dispute over a result, opened or not: its state, its bond, and every move in it.
+
+        ``about`` is a request (the result that stands, or else the last that was challenged), an `InferenceResult`, the
+        id of a challenged result, a `DisputeRecord`, or for an off-chain result a `Case`. With ``auto`` it is played to
+        its end first, as by `DisputeHandle.play`. Raises `RequestUnknown`, and `RequestTimeout` for a request that
+        has no result yet.
+        """
+        handle = self._disputes.handle(about)
+        if auto:
+            handle.play()
+        return handle
 
     def expire(self, request_id: RequestLike) -> Receipt:
         """Ends a request after its deadline and credits the fee to its ``refund_to``."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from sworn.client.dispute_records import DisputeReport
 from sworn.client.records import Cause, OperatorOffer, RequestReport
 from sworn.errors import ContractRevert
 from sworn.types import (
@@ -17,6 +19,9 @@ from sworn.types import (
     RequestState,
     Status,
 )
+
+#: A result is proposed, and has a window.
+_ANSWERED: Final = (Status.PROPOSED, Status.DISPUTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +41,11 @@ class RequestFacts:
     offers: tuple[OperatorOffer, ...] = ()
     failure_reports: tuple[tuple[Address, FailureCode], ...] = ()
     callback_error: ContractRevert | None = None
-    #: What `refund_to` can withdraw from the oracle.
+    #: What `refund_to` can withdraw from the oracle, and as compensation from the dispute game.
     credit_wei: int = 0
+    reward_wei: int = 0
+    #: The dispute over the result; None while it is not under challenge.
+    dispute: DisputeReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +69,8 @@ def report_of(facts: RequestFacts) -> RequestReport:
         profile=facts.profile,
         now=facts.now,
         deadline=request.deadline + state.extension_s,
-        window_closes_at=state.proposed_at + request.window_s if state.status is Status.PROPOSED else None,
+        window_closes_at=state.proposed_at + request.window_s if state.status in _ANSWERED else None,
+        dispute=facts.dispute,
         callback_error=facts.callback_error,
         failure_code=failure_code_of(state),
         offers=facts.offers,
@@ -106,6 +115,8 @@ def _finding(facts: RequestFacts) -> _Finding:
             return _waiting(facts)
         case Status.PROPOSED:
             return _proposed(facts)
+        case Status.DISPUTED:
+            return _disputed(facts)
         case Status.FINALIZED:
             return _Finding(cause=Cause.FINAL, reason="The result is final.", next_step="Nothing to do.")
         case Status.EXPIRED:
@@ -118,13 +129,35 @@ def _finding(facts: RequestFacts) -> _Finding:
             return _Finding(cause=Cause.FAILED, reason=reason, next_step=_refund_step(facts))
         case _:
             reason = "The named operator was convicted; the fee was credited."
-            return _Finding(cause=Cause.REFUTED, reason=reason, next_step=_refund_step(facts))
+            step = _refund_step(facts)
+            if facts.reward_wei:
+                step = f"{step} Withdraw its compensation: {facts.reward_wei} wei."
+            return _Finding(cause=Cause.REFUTED, reason=reason, next_step=step)
 
 
 def _refund_step(facts: RequestFacts) -> str:
     if not facts.credit_wei:
         return "Nothing to do: the refund has been withdrawn."
     return f"Withdraw the credit of {facts.request.refund_to}: {facts.credit_wei} wei."
+
+
+def _disputed(facts: RequestFacts) -> _Finding:
+    dispute = facts.dispute
+    if dispute is None or dispute.ends_at is None:
+        # The node's answers come from different blocks: the next look sees one.
+        reason = "The result is under challenge."
+        return _Finding(cause=Cause.DISPUTED, reason=reason, next_step="Look again.")
+    since, left = facts.now - dispute.dispute.opened_at, dispute.ends_at - facts.now
+    reason = f"The result is under challenge since {since} s. {dispute.reason}"
+    if left < 0:
+        return _Finding(cause=Cause.DISPUTED, reason=reason, next_step=dispute.next_step)
+    otherwise = (
+        "fee and compensation are credited"
+        if facts.request.operator != ZERO_ADDRESS
+        else "others may answer, and the compensation is credited"
+    )
+    step = f"Wait: the dispute ends within {left} s. If the result is refuted, {otherwise}."
+    return _Finding(cause=Cause.DISPUTED, reason=reason, next_step=step)
 
 
 def _waiting(facts: RequestFacts) -> _Finding:

@@ -26,6 +26,7 @@ __all__ = [
     "ProfileLike",
     "RequestLike",
     "address_of",
+    "artifact_of",
     "from_source",
     "named_model",
     "operator_of",
@@ -100,6 +101,14 @@ def named_model(model: ModelLike) -> ResolvedModel | bytes:
     if isinstance(model, KnownModel):
         return ResolvedModel(model_id=model.model_id, schema=model.schema, model=model.model)
     raise ConfigurationError(f"a model is an id, a path or the bytes of an .onnx file, not {type(model).__name__}")
+
+
+def artifact_of(model: ModelLike) -> bytes:
+    """The bytes of the .onnx file that is meant. Raises `ConfigurationError` for an id, and `ModelError`."""
+    named = named_model(model)
+    if isinstance(named, ResolvedModel):
+        raise ConfigurationError("this takes the .onnx file or a compiled model, not an id")
+    return named
 
 
 def from_source(source: ModelSource) -> ResolvedModel:

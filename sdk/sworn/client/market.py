@@ -114,16 +114,20 @@ class Market:
         known = resolved.schema or self._schemas.get(resolved.model_id)
         if known is not None:
             return known
-        if self._artifacts is None:
-            raise ArtifactUnavailable("no artifact store is configured: pass the .onnx file instead of the model's id")
         record = self.record(resolved.model_id)
-        store, shapes = self._artifacts, input_shapes or {}
-        artifact = offloaded(lambda: store.get(record.model.artifact_hash, uris=record.uris))
+        artifact, shapes = self.artifact(record), input_shapes or {}
         if input_shapes is None and inputs is not None:
             shapes = offloaded(lambda: shapes_in(artifact, inputs))
         schema = offloaded(lambda: schema_from(artifact, expected=record.model, input_shapes=shapes))
         self._schemas[resolved.model_id] = schema
         return schema
+
+    def artifact(self, record: ModelRecord) -> bytes:
+        """The file of a registered model, from the store or a published mirror. Raises `ArtifactError`."""
+        if self._artifacts is None:
+            raise ArtifactUnavailable("no artifact store is configured: pass the .onnx file instead of the model's id")
+        store = self._artifacts
+        return offloaded(lambda: store.get(record.model.artifact_hash, uris=record.uris))
 
     def profile(self, model_id: ModelId) -> Profile:
         """The profile of a registered model; `Profile.NONE` when it is not registered."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
+from sworn.client.dispute_records import DisputeReport
 from sworn.errors import ConfigurationError, ContractRevert
 from sworn.types import (
     Address,
@@ -78,6 +79,8 @@ class Cause(Enum):
     WINDOW_RUNNING = "window_running"
     #: The window is over: anyone may finalize.
     FINALIZABLE = "finalizable"
+    #: The result is under challenge.
+    DISPUTED = "disputed"
     CALLBACK_FAILED = "callback_failed"
     FINAL = "final"
     EXPIRED = "expired"
@@ -187,6 +190,8 @@ class RequestReport:
     deadline: int | None = None
     #: When the challenge window ends; None when no result is proposed.
     window_closes_at: int | None = None
+    #: The dispute over the result; None while it is not under challenge.
+    dispute: DisputeReport | None = None
     #: Why the last callback failed, from a simulation now; None when none is pending or it would succeed.
     callback_error: ContractRevert | None = None
     failure_code: FailureCode | None = None

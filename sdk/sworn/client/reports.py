@@ -7,10 +7,20 @@ from sworn import abi
 from sworn.chain.gateway import Call
 from sworn.client.contracts import Contracts
 from sworn.client.diagnosis import RequestFacts, report_of, unknown_report
+from sworn.client.dispute_records import DisputeReport
+from sworn.client.docket import Docket
 from sworn.client.market import Market
 from sworn.client.records import OperatorOffer, RequestReport
 from sworn.client.terms import terms_of
-from sworn.client.verification import Proposal, Requested, callback_call_gas, callback_data, is_current, proposal_from
+from sworn.client.verification import (
+    Proposal,
+    Requested,
+    callback_call_gas,
+    callback_data,
+    case_of,
+    is_current,
+    proposal_from,
+)
 from sworn.errors import ContractRevert, RequestUnknown
 from sworn.types import ZERO_ADDRESS, Address, CallbackKind, FailureCode, RequestId, RequestState, Status
 
@@ -18,9 +28,10 @@ from sworn.types import ZERO_ADDRESS, Address, CallbackKind, FailureCode, Reques
 class Reports:
     """Looks a request up from every side."""
 
-    def __init__(self, *, contracts: Contracts, market: Market) -> None:
+    def __init__(self, *, contracts: Contracts, market: Market, docket: Docket) -> None:
         self._contracts = contracts
         self._market = market
+        self._docket = docket
 
     def report(self, request_id: RequestId, *, requested: Requested | None = None) -> RequestReport:
         """The report on a request; ``requested`` is what a handle remembers of it."""
@@ -36,9 +47,13 @@ class Reports:
 
     def proposal(self, requested: Requested, state: RequestState) -> Proposal | None:
         """The proposal that the request's slot holds, verified; None while there is none."""
-        logs = self._contracts.logs("oracle", "ResultProposed", requested.request_id, from_block=requested.block_number)
-        proposals = (proposal_from(log, requested.request, self._contracts.deployment) for log in reversed(logs))
+        proposals = self.proposals(requested)
         return next((proposal for proposal in proposals if is_current(proposal, state)), None)
+
+    def proposals(self, requested: Requested) -> tuple[Proposal, ...]:
+        """Every proposal that a request has had, the newest first, each verified; refuted ones too."""
+        logs = self._contracts.logs("oracle", "ResultProposed", requested.request_id, from_block=requested.block_number)
+        return tuple(proposal_from(log, requested.request, self._contracts.deployment) for log in reversed(logs))
 
     def _found(self, request_id: RequestId) -> Requested | None:
         try:
@@ -61,7 +76,16 @@ class Reports:
             failure_reports=self._failure_reports(requested) if waiting else (),
             callback_error=self._callback_error(requested, state),
             credit_wei=self._contracts.credit(request.refund_to),
+            reward_wei=self._contracts.reward(request.refund_to) if state.status is Status.REFUTED else 0,
+            dispute=self._dispute(requested, state) if state.status is Status.DISPUTED else None,
         )
+
+    def _dispute(self, requested: Requested, state: RequestState) -> DisputeReport | None:
+        proposal = self.proposal(requested, state)
+        if proposal is None:
+            return None
+        case = case_of(requested, proposal, self._contracts.deployment)
+        return self._docket.report(case, state=state, from_block=proposal.block_number)
 
     def _offers(self, requested: Requested) -> tuple[OperatorOffer, ...]:
         request = requested.request

@@ -10,10 +10,12 @@ from typing import Literal
 from sworn import abi
 from sworn.chain.gateway import Receipt
 from sworn.chain.pacing import Pacing, Sleep
+from sworn.client.checks import Checks
 from sworn.client.contracts import Contracts
 from sworn.client.diagnosis import failure_code_of
 from sworn.client.identities import address_of, operator_of
 from sworn.client.market import Market
+from sworn.client.recomputing import Materials, TraceLike
 from sworn.client.records import InferenceResult, ModelLike, OperatorOffer, Quote, RequestReport, ResolvedModel
 from sworn.client.reports import Reports
 from sworn.client.signing import Signing
@@ -25,6 +27,7 @@ from sworn.client.terms import (
     requested_operator,
     window_of,
 )
+from sworn.client.verdicts import Verification
 from sworn.client.verification import Proposal, Requested, inference_result, requested_from
 from sworn.codec.payload import encode_reference
 from sworn.codec.structs import answer_to_abi, request_params_to_abi, request_to_abi
@@ -39,7 +42,18 @@ from sworn.errors import (
     RequestUnknown,
     TransientChainError,
 )
-from sworn.types import ZERO_HASH, Address, Answer, ModelId, Request, RequestId, RequestState, Status, Tensors
+from sworn.types import (
+    ZERO_HASH,
+    Address,
+    Answer,
+    InputShapes,
+    ModelId,
+    Request,
+    RequestId,
+    RequestState,
+    Status,
+    Tensors,
+)
 
 Until = Literal["proposed", "final"]
 
@@ -47,9 +61,10 @@ Until = Literal["proposed", "final"]
 class RequestHandle:
     """One request: its preimage, its id, and what can be done with it."""
 
-    def __init__(self, *, requested: Requested, desk: Requests) -> None:
+    def __init__(self, *, requested: Requested, desk: Requests, checks: Checks) -> None:
         self._requested = requested
         self._desk = desk
+        self._checks = checks
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(0x{self.request_id.hex()})"
@@ -58,6 +73,11 @@ class RequestHandle:
     def request_id(self) -> RequestId:
         """The request's id."""
         return self._requested.request_id
+
+    @property
+    def requested(self) -> Requested:
+        """All that is remembered of it, so that it need not be looked up again."""
+        return self._requested
 
     @property
     def request(self) -> Request:
@@ -82,6 +102,7 @@ class RequestHandle:
     ) -> InferenceResult:
         """Waits ``timeout`` seconds for a result: a proposed one, which can still be refuted, or the final one.
 
+        A dispute over the result is waited through; of a proposed one, ``status`` says whether it is under challenge.
         Raises `RequestTimeout` (the request goes on), `RequestExpired`, `RequestFailed`, `RequestRefuted`,
         `RequestUnknown` when a reorg has removed the request, and `ChainError` when the node's data does not verify.
         """
@@ -90,6 +111,21 @@ class RequestHandle:
     def status(self) -> RequestReport:
         """Where the request stands, why, and what to do about it."""
         return self._desk.status(self._requested)
+
+    def verify(
+        self,
+        *,
+        model: ModelLike | None = None,
+        inputs: Tensors | None = None,
+        input_shapes: InputShapes | None = None,
+        trace: TraceLike | None = None,
+    ) -> Verification:
+        """Runs the answered request again and compares, as `Client.verify`."""
+        return self._checks.verify(
+            self.request_id,
+            requested=self._requested,
+            materials=Materials(model=model, inputs=inputs, input_shapes=input_shapes, trace=trace),
+        )
 
     def expire(self) -> Receipt:
         """Ends the request after its deadline and credits the fee to ``refund_to``."""
@@ -114,6 +150,7 @@ class Requests:
         signing: Signing,
         market: Market,
         reports: Reports,
+        checks: Checks,
         pacing: Pacing,
         sleep: Sleep,
         random_bytes: Callable[[int], bytes],
@@ -122,6 +159,7 @@ class Requests:
         self._signing = signing
         self._market = market
         self._reports = reports
+        self._checks = checks
         self._pacing = pacing
         self._sleep = sleep
         self._random_bytes = random_bytes
@@ -223,7 +261,7 @@ class Requests:
         return self._market.resolve(model, profile=options.profile, input_shapes=options.input_shapes)
 
     def _handle(self, requested: Requested) -> RequestHandle:
-        return RequestHandle(requested=requested, desk=self)
+        return RequestHandle(requested=requested, desk=self, checks=self._checks)
 
     def _deadline(self, value: float | datetime | None) -> int:
         return deadline_of(value, now=(self._contracts.head()).timestamp)
@@ -251,7 +289,8 @@ class Requests:
     def _progress(self, requested: Requested, *, until: Until) -> InferenceResult | None:
         state = self._contracts.state(requested.request_id)
         _raise_if_ended(requested, state)
-        wanted = (Status.FINALIZED,) if until == "final" else (Status.PROPOSED, Status.FINALIZED)
+        # INVARIANT: a result under challenge is never final: the waiting goes on until the dispute is over.
+        wanted = (Status.FINALIZED,) if until == "final" else (Status.PROPOSED, Status.DISPUTED, Status.FINALIZED)
         if state.status not in wanted:
             self._raise_if_gone(requested, state)
             return None

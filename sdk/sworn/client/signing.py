@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from eth_utils.crypto import keccak
 
 from sworn import abi
 from sworn.chain.deployment_files import CONTRACTS
-from sworn.chain.gateway import Gateway, Receipt
+from sworn.chain.gateway import Call, Gateway, Receipt
 from sworn.chain.pacing import Pacing, Sleep
 from sworn.chain.signer import Signer
 from sworn.chain.transactor import Transactor
 from sworn.errors import ConfigurationError
 from sworn.types import Address, Deployment
+
+_READ_ONLY: Final = "this client is read-only: connect with an account to send transactions"
 
 
 class Signing:
@@ -28,6 +32,7 @@ class Signing:
         sleep: Sleep,
     ) -> None:
         self._deployment = deployment
+        self._signer = signer
         self._transactor = (
             None
             if signer is None
@@ -47,7 +52,21 @@ class Signing:
         data = abi.interface(CONTRACTS[contract]).encode(function, *args)
         return self._required().send(to=getattr(self._deployment, contract), data=data, value_wei=value_wei)
 
+    def perform(self, call: Call) -> Receipt:
+        """Sends a call and waits for inclusion. Raises as `send` does."""
+        required = self._required()
+        if call.to is None:
+            raise ConfigurationError("a call has a contract to go to")
+        return required.send(to=call.to, data=call.data, value_wei=call.value)
+
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes that only the account's key can make, the same each time. Raises `ConfigurationError`."""
+        if self._signer is None:
+            raise ConfigurationError(_READ_ONLY)
+        where = f"{purpose} {self._deployment.chain_id} {self._deployment.dispute_game}"
+        return keccak(self._signer.sign_digest(keccak(text=where)))
+
     def _required(self) -> Transactor:
         if self._transactor is None:
-            raise ConfigurationError("this client is read-only: connect with an account to send transactions")
+            raise ConfigurationError(_READ_ONLY)
         return self._transactor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -14,6 +14,7 @@ from sworn.client.records import InferenceResult
 from sworn.codec.hashing import Domain, recover_signer, request_id, result_digest, result_of
 from sworn.codec.structs import request_from_abi
 from sworn.codec.tensors import decode_payload, decode_tensors
+from sworn.dispute.case import Case
 from sworn.errors import ChainError, CodecError
 from sworn.types import (
     Address,
@@ -45,6 +46,16 @@ class Requested:
     block_number: int
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """What remembers a request that it made or found, such as its handle."""
+
+    @property
+    def requested(self) -> Requested:
+        """The request and the transaction that made it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """A proposed result whose digest has been recomputed and whose signer has been recovered."""
@@ -55,6 +66,7 @@ class Proposal:
     signer: Address
     signature: bytes
     transaction_hash: bytes
+    block_number: int
 
 
 def domain_of(deployment: Deployment) -> Domain:
@@ -101,12 +113,20 @@ def proposal_from(log: Log, request: Request, deployment: Deployment) -> Proposa
         signer=signer,
         signature=event["signature"],
         transaction_hash=log.transaction_hash,
+        block_number=log.block_number,
     )
 
 
 def is_current(proposal: Proposal, state: RequestState) -> bool:
     """Whether a proposal is the one that the request's slot holds."""
     return proposal.result_id[: len(state.result_tag)] == state.result_tag
+
+
+def case_of(requested: Requested, proposal: Proposal, deployment: Deployment) -> Case:
+    """A proposed result as the moves of a dispute state it."""
+    where = domain_of(deployment)
+    result = result_of(requested.request, proposal.answer, chain_id=where.chain_id, oracle=where.oracle)
+    return Case.of(result, where, request=requested.request, signature=proposal.signature)
 
 
 def outputs_of(payload: bytes, schema: Schema | None) -> Mapping[str, NDArray[Any]]:

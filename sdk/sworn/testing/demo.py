@@ -1,4 +1,4 @@
-"""The demo: from an empty chain to a loan priced by a model, and to an operator that is caught lying.
+"""The demo: from an empty chain to a loan priced by a model, and to an operator that is caught lying, twice.
 
 Every number that is told is read from the chain or computed from it, and every claim is checked; a claim that does not
 hold ends the demo with `StoryBroken`.
@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from sworn.testing.demo_equivocation import equivocation
+from sworn.testing.demo_fault import false_element
 from sworn.testing.demo_lending import lending
 from sworn.testing.demo_opening import deployment, operator, prediction
 from sworn.testing.demo_recomputing import recomputing
@@ -19,7 +20,7 @@ from sworn.testing.local_chain import ChainKind, start_chain
 
 __all__ = ["Narrator", "StoryBroken", "run_demo"]
 
-CHAPTERS = (operator, prediction, recomputing, lending, bad_input, silence, equivocation)
+CHAPTERS = (operator, prediction, recomputing, lending, bad_input, silence, equivocation, false_element)
 
 
 def run_demo(kind: ChainKind, narrator: Narrator) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from sworn.chain.deployment_files import contract_addresses
+from sworn.chain.deployment_files import CONTRACTS, contract_addresses
 from sworn.codec.hashing import Domain, recover_signer, result_digest, result_of
 from sworn.engine.identification import model_id
 from sworn.testing.demo_stage import ETHER, Stage
@@ -22,8 +22,8 @@ WINDOW_S: Final = 600
 
 
 def deployment(stage: Stage) -> None:
-    """Five contracts, without an owner."""
-    summary = "Five contracts, no owner, no proxy, no pause: nobody can change them from now on."
+    """Every contract, without an owner."""
+    summary = f"{len(CONTRACTS)} contracts, no owner, no proxy, no pause: nobody can change them from now on."
     with stage.chapter("The contracts", summary):
         stage.open()
         stage.tell()

@@ -34,6 +34,6 @@ def recomputing(stage: Stage) -> None:
         stage.check(model.audit(trace) == [], "no element of the run is wrong")
         stage.fact("elements_checked", elements, text=f"{elements} elements of the run, none wrong")
         stage.say(
-            "So a false answer would be noticed at once, and a proof would fit one element. "
-            "The contracts do not judge such proofs yet."
+            "So a false answer is noticed at once, and one wrong element is enough to convict whoever swore it: "
+            "see the last chapter."
         )

@@ -15,13 +15,13 @@ from sworn.chain.transactor import Transactor
 from sworn.client import Client
 from sworn.errors import SwornError
 from sworn.testing.ledger import Entry, LedgerGateway
-from sworn.testing.local_chain import LocalChain
+from sworn.testing.local_chain import LocalChain, well_known_signers
 from sworn.testing.local_oracle import ETHER, PACING, LocalOracle
 from sworn.types import Address, Request, RequestId
 
 __all__ = ["ETHER", "Chapter", "Narrator", "Stage", "StoryBroken"]
 
-#: Roles by the index of their key.
+#: Roles by the index of their key; those beyond the chain's own accounts have no ether to begin with.
 ROLES: Final = (
     "deployer",
     "operator",
@@ -33,6 +33,7 @@ ROLES: Final = (
     "stranger",
     "borrower 3",
     "watcher",
+    "friend",
 )
 
 
@@ -100,7 +101,8 @@ class Stage:
         self.chapters: list[Chapter] = []
         self.claims = 0
         self._clock = clock
-        self._roles = {signer.address: role for role, signer in zip(ROLES, chain.signers, strict=True)}
+        self._signers = dict(zip(ROLES, well_known_signers(len(ROLES)), strict=True))
+        self._roles = {signer.address: role for role, signer in self._signers.items()}
 
     def open(self) -> None:
         """Deploys the contracts."""
@@ -127,7 +129,7 @@ class Stage:
 
     def signer(self, role: str) -> LocalSigner:
         """The key of a role."""
-        return self.chain.signers[ROLES.index(role)]
+        return self._signers[role]
 
     def client(self, role: str) -> Client:
         """The client of a role."""
@@ -185,6 +187,10 @@ class Stage:
         """A call by a role to a contract."""
         data = abi.interface(contract).encode(function, *args)
         return self._transactor(role).send(to=to, data=data, value_wei=value_wei)
+
+    def pay(self, role: str, to: str, amount_wei: int) -> Receipt:
+        """A transfer between two roles."""
+        return self._transactor(role).send(to=self.signer(to).address, data=b"", value_wei=amount_wei)
 
     def deploy(self, role: str, contract: str, *args: Any) -> Address:
         """A new contract by a role."""

@@ -22,7 +22,8 @@ from typing import Final
 from sworn.chain.deployment import deploy
 from sworn.chain.deployment_files import DEFAULT_PARAMETERS
 from sworn.chain.gateway import Gateway
-from sworn.chain.pacing import Pacing
+from sworn.chain.pacing import Pacing, Sleep
+from sworn.chain.pacing import sleep as real_sleep
 from sworn.chain.signer import LocalSigner, Signer
 from sworn.client import Client
 from sworn.engine.identification import ProfileLike, profile_of
@@ -42,6 +43,9 @@ DEFAULT_PRICE_WEI: Final = ETHER // 1000
 DEFAULT_MAX_VALUE_AT_RISK_WEI: Final = 10 * ETHER
 DEFAULT_MAX_WINDOW_S: Final = 86_400
 DEFAULT_MAX_CALLBACK_GAS: Final = 1_000_000
+#: How `LocalOracle.pass_time` moves: far enough for a commitment to a fault to ripen, not so far that it lapses.
+LEAP_S: Final = 600
+LEAP_BLOCKS: Final = 5
 #: A local chain mines at once.
 PACING: Final = Pacing(poll_s=0.02, transaction_timeout_s=30.0, clock=time.monotonic)
 
@@ -108,14 +112,15 @@ class LocalOracle:
             result_signer=self.result_signer,
         )
 
-    def client(self, account: Signer | None = None) -> Client:
-        """A client for an account, by default the chain's fourth key."""
+    def client(self, account: Signer | None = None, *, sleep: Sleep = real_sleep) -> Client:
+        """A client for an account, by default the chain's fourth key; ``sleep`` is what it does while it waits."""
         return Client(
             gateway=self.gateway,
             deployment=self.deployment,
             signer=account or self.chain.signers[3],
             artifacts=self.artifacts,
             pacing=PACING,
+            sleep=sleep,
         )
 
     def enrol(self, *, stake_wei: int = DEFAULT_STAKE_WEI) -> None:
@@ -174,6 +179,15 @@ class LocalOracle:
         if due_at is not None:
             self.chain.advance(max(due_at - self.gateway.block("latest").timestamp, 0))
             self.answer()
+
+    def pass_time(self, seconds: float = LEAP_S) -> None:
+        """Lets the watcher do all that it can, then moves time on by minutes: the ``sleep`` of a client that disputes.
+
+        However short a wait is meant to be, it is `LEAP_S` seconds long: a dispute takes hours.
+        """
+        self.answer()
+        self.chain.mine(LEAP_BLOCKS)
+        self.chain.advance(max(int(seconds), LEAP_S))
 
     def close(self) -> None:
         """Ends the watcher; the chain stays. Idempotent."""

@@ -14,6 +14,7 @@ from sworn.chain.signer import Signer
 from sworn.engine.protocol import IdentifiedModel, ModelSource
 from sworn.engine.serving import ServingEngine
 from sworn.errors import ArtifactUnavailable, ConfigurationError
+from sworn.testing.lying_engine import Lie, LyingEngine
 from sworn.types import Address, Deployment
 
 try:
@@ -50,7 +51,8 @@ class LocalWatcher:
         self._directory = TemporaryDirectory(prefix="sworn-")
         self._database = open_database(f"sqlite:///{Path(self._directory.name) / 'watcher.db'}")
         upgrade(self._database)
-        self._engine = ServingEngine()
+        self._serving = ServingEngine()
+        self._engine = LyingEngine(self._serving)
         #: Traces of runs in profile bounded.
         self.traces = FileTraceStore(Path(self._directory.name) / "traces", max_total_bytes=_MAX_TRACES_BYTES)
         self._log = io.StringIO()
@@ -64,6 +66,7 @@ class LocalWatcher:
             # Ether is free here: fees need not pay for gas.
             guards=Guards(min_profit_wei=-(10**18), min_time_left_s=0),
             engine=self._engine,
+            exhibitor=self._serving,
             database=self._database,
             fetch=_fetch_nothing,
             traces=self.traces,
@@ -80,7 +83,14 @@ class LocalWatcher:
 
     def identify(self, source: ModelSource) -> IdentifiedModel:
         """What a model is, computed by the watcher's engine. Raises `ModelError`, `ConfigurationError`."""
-        return self._engine.identify(source)
+        return self._serving.identify(source)
+
+    def lie(self, lie: Lie | None) -> None:
+        """From now on every run is false in one element, in its output and in its trace; None = honest again.
+
+        The journal is not fooled: for an input that it has answered, a watcher swears no other output.
+        """
+        self._engine.lie = lie
 
     def serve(self, model: ServedModel) -> None:
         """Adds a model to those that are answered."""
