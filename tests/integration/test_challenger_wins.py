@@ -227,6 +227,8 @@ def test_later_commitment_of_another_prover_is_overtaken(bench: Bench, court: Co
             commitment = fault_commitment(
                 lie.result_id, copied.address, kind=fault.kind, value=fault.value, index=fault.index, salt=bytes(32)
             )
+            # Commitments of one second count as made at once, and then the first proof stands.
+            court.chain.advance(1)
             court.submit(copied, moves.commit_fault(lie.result_id, commitment))
             court.chain.mine(5)
             court.chain.advance(61)
