@@ -79,7 +79,7 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
 
         account.registered = true;
         account.leaving = false;
-        account.stakeWei = (account.stakeWei + msg.value).toUint80();
+        account.stakeWei = (uint256(account.stakeWei) + msg.value).toUint80();
         delete _unbondings[msg.sender];
 
         emit OperatorRegistered(msg.sender, metadataUri, msg.value);
@@ -91,7 +91,7 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
         if (!account.registered) revert OperatorNotRegistered(operator);
         if (msg.value == 0) revert AmountInvalid(0);
 
-        account.stakeWei = (account.stakeWei + msg.value).toUint80();
+        account.stakeWei = (uint256(account.stakeWei) + msg.value).toUint80();
 
         emit StakeAdded(operator, msg.sender, msg.value);
     }
@@ -143,7 +143,7 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
             notAfter = block.timestamp + MAX_LIFETIME_SECONDS;
         }
         uint256 releaseAt = block.timestamp + UNBONDING_SECONDS;
-        account.lockedWei = (account.lockedWei + amountWei).toUint80();
+        account.lockedWei = (uint256(account.lockedWei) + amountWei).toUint80();
         _unbondings[msg.sender] = Unbonding(amountWei.toUint80(), releaseAt.toUint40(), notAfter.toUint40());
 
         emit UnbondingStarted(msg.sender, amountWei, releaseAt, notAfter);
@@ -206,7 +206,7 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
         Account storage account = _accounts[operator];
         // SAFETY: it was locked, so it fits.
         account.lockedWei -= uint80(bondWei);
-        account.earnedWei = (account.earnedWei + earnedWei).toUint80();
+        account.earnedWei = (uint256(account.earnedWei) + earnedWei).toUint80();
     }
 
     /// @inheritdoc IOperatorRegistry

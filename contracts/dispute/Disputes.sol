@@ -127,7 +127,7 @@ abstract contract Disputes is IDisputeGame, Convictions {
         if (msg.value < bondWei) revert ChallengeBondTooLow(msg.value, bondWei);
 
         challenger.bondWei = msg.value.toUint96();
-        dispute.joinedWei = (dispute.joinedWei + msg.value).toUint96();
+        dispute.joinedWei = (uint256(dispute.joinedWei) + msg.value).toUint96();
 
         emit DisputeJoined(resultId, msg.sender, msg.value);
     }
@@ -169,7 +169,7 @@ abstract contract Disputes is IDisputeGame, Convictions {
         // INVARIANT: a demand costs its price and no more, so that nobody moves money to an operator, or the prover's share to
         // itself, by paying dearly; what is sent beyond is the sender's.
         _demands[demandId] = Demand({dueAt: dueAt.toUint40(), priceWei: priceWei.toUint96()});
-        challenger.lockedWei = (challenger.lockedWei + priceWei).toUint80();
+        challenger.lockedWei = (uint256(challenger.lockedWei) + priceWei).toUint80();
         ++challenger.openDemands;
         ++dispute.openDemands;
         if (msg.value > priceWei) _credit(msg.sender, msg.value - priceWei);
@@ -250,8 +250,8 @@ abstract contract Disputes is IDisputeGame, Convictions {
         if (takesOver) {
             Challenger storage former = _challengers[resultId][dispute.prover];
             uint256 costWei = uint256(dispute.proofCostGwei) * 1 gwei;
-            former.spentWei = (former.spentWei + costWei).toUint80();
-            dispute.spentWei = (dispute.spentWei + costWei).toUint80();
+            former.spentWei = (uint256(former.spentWei) + costWei).toUint80();
+            dispute.spentWei = (uint256(dispute.spentWei) + costWei).toUint80();
             if (_convictedBy[resultId] == dispute.prover) _convictedBy[resultId] = msg.sender;
         } else {
             _refuteDispute(dispute, result, request, resultId, msg.sender);
@@ -409,7 +409,7 @@ abstract contract Disputes is IDisputeGame, Convictions {
     function _reward(ResultId resultId, address prover, uint256 rewardWei) internal virtual override {
         Dispute storage dispute = _disputes[resultId];
         if (block.timestamp > _settlesAt(dispute)) _credit(prover, rewardWei);
-        else dispute.rewardWei = (dispute.rewardWei + rewardWei).toUint96();
+        else dispute.rewardWei = (uint256(dispute.rewardWei) + rewardWei).toUint96();
     }
 
     /// @dev Whether somebody may still take the prover's place.

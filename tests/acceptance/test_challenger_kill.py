@@ -28,16 +28,17 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "logistic"
 CHALLENGER = 3
 TIMEOUT_S = 180.0
-#: One of every phase; `tests/integration/test_challenger_guards.py` dies at all of them, in one process.
+#: One of every phase; `tests/integration/test_challenger_guards.py` dies at all of them, in one process. Each takes ten
+#: seconds: those in which most is at stake are enough for most days.
 POINTS = (
-    "claims_stored",
-    "verdict_stored",
+    pytest.param("claims_stored", marks=pytest.mark.slow),
+    pytest.param("verdict_stored", marks=pytest.mark.slow),
     "open_dispute_raw_stored",
-    "demand_broadcast",
-    "after_search",
+    pytest.param("demand_broadcast", marks=pytest.mark.slow),
+    pytest.param("after_search", marks=pytest.mark.slow),
     "commit_fault_broadcast",
     "prove_fault_raw_stored",
-    "claim_share_receipt_stored",
+    pytest.param("claim_share_receipt_stored", marks=pytest.mark.slow),
 )
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from tests.support.defence_world import ROOT, Hostile, post, sworn_case
 from tests.support.watched import Watched
 from tests.support.watcher_world import Posted, WatcherWorld, open_world
 
+from sworn.chain.sender import SENDER_POINTS
 from sworn.dispute.case import Case
 from sworn.dispute.queries import Queries
 from sworn.testing.anvil import AnvilChain
@@ -32,6 +34,8 @@ TARGETS = (ROOT, Target(part=Part.CHUNKS, value=1), Target(part=Part.STEPS))
 RERUN_POINTS = frozenset(
     point for point in DEFENCE_KILL_POINTS if "rerun" in point or point.startswith(("trace_", "commit_"))
 )
+#: Those that are not the sender's.
+OWN_POINTS = frozenset(point for point in DEFENCE_KILL_POINTS if not point.endswith(SENDER_POINTS))
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +109,20 @@ class Play:
         return Counter(queries.event(log).name for log in logs)
 
 
-def points() -> Iterator[tuple[Profile, str]]:
-    """Where watchers die: everywhere when they have to run again, and wherever else when they kept their trace."""
-    yield from ((Profile.EXACT, point) for point in DEFENCE_KILL_POINTS)
-    yield from ((Profile.BOUNDED, point) for point in DEFENCE_KILL_POINTS if point not in RERUN_POINTS)
+def points() -> Iterator[ParameterSet]:
+    """Where watchers die: everywhere when they have to run again, and wherever else when they kept their trace.
+
+    Each takes seconds: of the points that a sender has in every transaction, one of each kind is enough for most days.
+    """
+    for profile, point in (
+        *((Profile.EXACT, point) for point in DEFENCE_KILL_POINTS),
+        *((Profile.BOUNDED, point) for point in DEFENCE_KILL_POINTS if point not in RERUN_POINTS),
+    ):
+        is_quick = profile is Profile.EXACT and (point in OWN_POINTS or point.endswith("_broadcast"))
+        yield pytest.param(profile, point, id=f"{profile.name}-{point}", marks=() if is_quick else (pytest.mark.slow,))
 
 
-@pytest.mark.parametrize(("profile", "point"), list(points()), ids=lambda each: getattr(each, "name", each))
+@pytest.mark.parametrize(("profile", "point"), list(points()))
 def test_watcher_killed_at_point_of_a_dispute_is_upheld(
     stage: Callable[[Profile], WatcherWorld], profile: Profile, point: str, tmp_path: Path
 ) -> None:
