@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.games [--games 10000] [--first 0]
+    PYTHONPATH=scripts python -m tests.games [--games 10000] [--first 0]
 
 A game that breaks a rule is printed with its seed and every move; the others go on. The same seed plays the same game.
 """

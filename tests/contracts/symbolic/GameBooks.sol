@@ -91,6 +91,8 @@ abstract contract GameBooks {
 
     /// @dev What the chain shows at some moment.
     function _arrive(uint40 timestamp, uint32 number, uint48 baseFeeWei, uint96 balanceWei) internal {
+        // No block has that time; it would count as the last second of whatever has no end.
+        CHEATS.assume(timestamp != 0);
         CHEATS.warp(timestamp);
         CHEATS.roll(number);
         CHEATS.fee(baseFeeWei);
