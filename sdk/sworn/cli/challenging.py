@@ -10,7 +10,7 @@ import typer
 
 from sworn.cli.command import SIGNING, command
 from sworn.cli.session import Session
-from sworn.cli.watching import LogFormats, LogLevels, stopping
+from sworn.cli.watching import LogFormats, LogLevels, daemon_overrides, stopping
 from sworn.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _challenge(
     except ImportError as error:
         raise ConfigurationError("the challenger needs the node extra: pip install 'sworn-oracle[node]'") from error
 
-    overrides = _overrides(session, database=database, log_level=log_level, log_format=log_format)
+    overrides = daemon_overrides(session, database=database, log_level=log_level, log_format=log_format)
     values = compose_challenger.settings(session.options.config, overrides)
     with compose_challenger.challenger(values, session.output, observes=observe) as challenger:
         with stopping() as stop:
@@ -68,28 +68,6 @@ def _write_template(session: Session, file: Path) -> None:
     except OSError as error:
         raise ConfigurationError(f"cannot write {file}: {error.strerror}") from error
     session.output.result({"file": path}, f"wrote {path}; edit it, then run: sworn challenge --config {path}")
-
-
-def _overrides(
-    session: Session, *, database: str | None, log_level: LogLevels | None, log_format: LogFormats | None
-) -> dict[str, Any]:
-    options = session.options
-    if options.key_env is not None:
-        raise ConfigurationError("a challenger's key is a key file: give --keystore, or keys.transaction_key in a file")
-    given: dict[str, dict[str, Any]] = {
-        "chain": {"rpc_url": options.rpc, "deployment": options.deployment},
-        "keys": {"transaction_key": options.keystore, "password_file": options.password_file},
-        "log": {
-            "level": None if log_level is None else log_level.value,
-            "format": None if log_format is None else log_format.value,
-        },
-    }
-    nested: dict[str, Any] = {
-        section: chosen
-        for section, values in given.items()
-        if (chosen := {name: value for name, value in values.items() if value is not None})
-    }
-    return nested | ({} if database is None else {"database_url": database})
 
 
 def _claims(store: ClaimStore) -> dict[str, int]:

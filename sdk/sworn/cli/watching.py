@@ -59,7 +59,7 @@ def _watch(
     except ImportError as error:
         raise ConfigurationError("the watcher needs the node extra: pip install 'sworn-oracle[node]'") from error
 
-    overrides = _overrides(session, database=database, log_level=log_level, log_format=log_format)
+    overrides = daemon_overrides(session, database=database, log_level=log_level, log_format=log_format)
     values = compose_watcher.settings(session.options.config, overrides)
     with compose_watcher.watcher(values, session.output) as watcher:
         with stopping() as stop:
@@ -67,12 +67,13 @@ def _watch(
         session.output.result({"jobs": _jobs(watcher.store)})
 
 
-def _overrides(
+def daemon_overrides(
     session: Session, *, database: str | None, log_level: LogLevels | None, log_format: LogFormats | None
 ) -> dict[str, Any]:
+    """What the command line says on top of a settings file. Raises `ConfigurationError` for a key from elsewhere."""
     options = session.options
     if options.key_env is not None:
-        raise ConfigurationError("a watcher's keys are key files: give --keystore, or keys.transaction_key in a file")
+        raise ConfigurationError("a daemon's keys are key files: give --keystore, or keys.transaction_key in a file")
     given: dict[str, dict[str, Any]] = {
         "chain": {"rpc_url": options.rpc, "deployment": options.deployment},
         "keys": {"transaction_key": options.keystore, "password_file": options.password_file},

@@ -13,9 +13,6 @@ from structlog.typing import FilteringBoundLogger
 from sworn.chain.gateway import Block
 from sworn.chain.sender import SENDER_POINTS
 from sworn.errors import (
-    ChainError,
-    ConfigurationError,
-    ContractRevert,
     DigestConflict,
     StoreError,
     SwornError,
@@ -194,7 +191,7 @@ class Defender:
             self._postpone(defence, error, wait_s=self.poll_interval_s)
             # The other disputes would meet the same node; if only this one does, it is the last in the next turn.
             raise
-        except (ContractRevert, ChainError, ConfigurationError, SwornError) as error:
+        except SwornError as error:
             self.log.error("defence_failed", result_id=defence.result_id, error=type(error).__name__, reason=str(error))
             self._postpone(defence, error)
         except Exception as error:
