@@ -12,6 +12,7 @@ from eth_abi.abi import encode as abi_encode
 from tests.support.artifacts import Reverted
 from tests.support.padded_tree import (
     DISCLOSURE,
+    SHOWN_LEVELS,
     PaddedTree,
     Shown,
     seal_payload,
@@ -126,8 +127,11 @@ def test_tree_with_anything_where_leaves_are_missing_is_shown_only_as_far_as_pro
             wanted = [target for target in trace_targets(count) if exists(target, count)]
             shown = {target: _shown(tree, target) for target in wanted}
             taken = {target for target in wanted if accepts(shown[target], target, root)}
-            assert taken == {target for target in wanted if _is_openable(tree, target)}
-            assert len(taken) < len(wanted)
+            openable = {target for target in wanted if _is_openable(tree, target)}
+            assert len(taken) < len(wanted) and openable <= taken
+            # What is shown higher up hides what lies below the nodes that it is shown with: the next demand meets it.
+            assert all(any(below not in taken for below in _shown_with(target, count)) for target in taken - openable)
+            assert all(target[2] > SHOWN_LEVELS for target in taken - openable)
 
 
 def _shown(tree: PaddedTree, wanted: Wanted) -> Shown:
@@ -141,6 +145,15 @@ def _is_openable(tree: PaddedTree, wanted: Wanted) -> bool:
     under = range(index << level, min(tree.count, index + 1 << level))
     nodes = [tree.rows[0][leaf] for leaf in under]
     return _opened(tree.count, list(under), nodes, _hashes_beside(tree, list(under))) == tree.root
+
+
+def _shown_with(wanted: Wanted, count: int) -> Iterator[Wanted]:
+    """The nodes with which one is shown, and which a challenger demands next."""
+    part, value, level, index = wanted
+    height = max(0, level - SHOWN_LEVELS)
+    for place in range(index << (level - height), (index + 1) << (level - height)):
+        if place << height < count:
+            yield (part, value, height, place)
 
 
 @BOUNDS
