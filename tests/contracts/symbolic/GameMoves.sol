@@ -10,6 +10,7 @@ import {Request} from "../../../contracts/types/Request.sol";
 import {Result, Statement} from "../../../contracts/types/Result.sol";
 import {CHEATS, Straight} from "./Cheatcodes.sol";
 import {Books, GameBooks, Rest} from "./GameBooks.sol";
+import {Lemmas} from "./Lemmas.sol";
 
 /// @dev When a move is made, and what the game's balance is then.
 struct Moment {
@@ -31,7 +32,7 @@ struct Stake {
 /// @title Every move of the game that moves money, from any state that the books allow.
 /// @dev Each check proves that the books hold after the move too, and that the game's balance changed by exactly what it
 /// owes more or less. By induction the same is true after any number of moves of any number of challengers.
-contract GameMoves is GameBooks {
+contract GameMoves is GameBooks, Lemmas {
     using Straight for bool;
     using Straight for uint256;
 
@@ -146,9 +147,13 @@ contract GameMoves is GameBooks {
         assert(later.dispute.rewardWei == _rewardOf(world.slashedWei()));
     }
 
-    function check_equivocation(Rest memory rest, Moment memory moment, Stake memory stake) public {
+    /// @dev It is four moves in a row, two refutations and two convictions, each from the state that the last one left. One
+    /// at a time takes anything, so that each is looked at from any state, as every other move is.
+    function check_equivocation(Rest memory rest, Moment memory moment, Stake memory stake, uint8 paying) public {
         Books memory before = _enter(rest, moment, RIVAL);
         Result memory result = _become(stake, false);
+        CHEATS.assume(paying < 4);
+        world.payOnly(paying);
         Result memory other = _result(false);
         other.outputRoot = bytes32(uint256(0xabad));
         bytes memory signature = new bytes(65);
@@ -188,13 +193,27 @@ contract GameMoves is GameBooks {
         Books memory before = _enter(rest, moment, RIVAL);
         world.become(RESULT, true, true, 0, 0, 0);
         Result memory result = _result(offchain);
-        _assumePart(uint256(before.dispute.joinedWei) + before.opener.bondWei, 30);
+        // Step by step, each for the next one. There is enough to burn a part of the bonds: what is owed and what can be
+        // withdrawn are sums of ten numbers below 2^128, which nothing makes wrap.
+        uint256 owedWei = _owed(before, rest);
+        uint256 bondsWei = uint256(before.dispute.joinedWei) + before.opener.bondWei;
+        CHEATS.assume(before.balanceWei >= owedWei);
+        _knowShare(bondsWei, 30, 100);
         try game.resolve(result, _request()) {}
         catch {
             return;
         }
         // As long as nobody is convicted, nobody has claimed; and no demand is left that could be answered.
-        assert((rest.claimedBondWei == 0).and(before.dispute.openDemands == 0));
+        assert((rest.claimedBondWei == 0).and(before.dispute.openDemands == 0).and(rest.lockedWei == 0));
+        assert((before.opener.lockedWei == 0).and(before.rival.lockedWei == 0).and(before.third.lockedWei == 0));
+        assert((!before.opener.claimed).and(!before.rival.claimed).and(!before.third.claimed));
+        assert(owedWei == bondsWei);
+        // What the bonds do not pay to operator and requester is burnt.
+        Books memory later = _books(RIVAL);
+        unchecked {
+            assert(before.balanceWei + later.rewardsWei == later.balanceWei + before.rewardsWei + bondsWei);
+        }
+        assert(_owed(later, rest) == 0);
         _leave(before, rest, RIVAL);
         try game.resolve(result, _request()) {
             assert(false);
@@ -206,6 +225,7 @@ contract GameMoves is GameBooks {
         address account = who == 0 ? OPENER : who == 1 ? RIVAL : THIRD;
         Challenger memory party = who == 0 ? before.opener : who == 1 ? before.rival : before.third;
         uint256 bondsWei = uint256(before.dispute.joinedWei) + before.opener.bondWei;
+        _knowShares(before, party, bondsWei);
         try game.claim(RESULT, account) {}
         catch {
             return;
@@ -262,6 +282,9 @@ contract GameMoves is GameBooks {
         CHEATS.assume((dispute.opening.status == DisputeStatus.Refuted).and(settled));
         Challenger memory party = who == 0 ? before.opener : before.rival;
         CHEATS.assume((party.bondWei != 0).and(!party.claimed));
+        // Nobody sends from there.
+        CHEATS.assume(game.challengerOf(RESULT, address(0)).spentWei == 0);
+        _knowShares(before, party, uint256(dispute.joinedWei) + before.opener.bondWei);
         try game.claim(RESULT, who == 0 ? OPENER : RIVAL) {}
         catch {
             assert(false);
@@ -276,7 +299,7 @@ contract GameMoves is GameBooks {
         bool ready = (before.dispute.opening.status == DisputeStatus.Open).and(before.dispute.openDemands == 0)
             .and(before.dispute.traceRoot != 0).and(moment.timestamp > game.endsAt(RESULT));
         CHEATS.assume(ready);
-        _assumePart(uint256(before.dispute.joinedWei) + before.opener.bondWei, 30);
+        _knowShare(uint256(before.dispute.joinedWei) + before.opener.bondWei, 30, 100);
         try game.resolve(_result(offchain), _request()) {}
         catch {
             assert(false);
@@ -314,9 +337,19 @@ contract GameMoves is GameBooks {
         CHEATS.assume(challengers.and(game.rewardOf(OPERATOR) < 1 << 128).and(game.rewardOf(VICTIM) < 1 << 128));
     }
 
-    /// @dev What solvers find hard to see in 256 bits, and `shares.smt2` proves: a percentage is no more than the whole.
-    function _assumePart(uint256 wholeWei, uint256 percent) private view {
-        CHEATS.assume((wholeWei * percent) / 100 <= wholeWei);
+    /// @dev What the shares of the reward are made of.
+    function _knowShares(Books memory books, Challenger memory party, uint256 bondsWei) private view {
+        Dispute memory dispute = books.dispute;
+        uint256 ownWei = game.challengerOf(RESULT, dispute.prover).spentWei;
+        uint256 repaidWei = _knowMin(dispute.spentWei, dispute.rewardWei / 2);
+        uint256 firstWei = _knowMin(ownWei, repaidWei);
+        // Where nothing was spent, the whole reward is left.
+        _knowShare(dispute.rewardWei, 10, 100);
+        unchecked {
+            _knowShare(repaidWei - firstWei, party.spentWei, dispute.spentWei - ownWei);
+            uint256 left = dispute.rewardWei - repaidWei;
+            _knowShare(left - _knowShare(left, 10, 100), party.bondWei, bondsWei);
+        }
     }
 
     function _enter(Rest memory rest, Moment memory moment, address demander) private returns (Books memory books) {

@@ -20,6 +20,9 @@ contract World {
     uint256 public bondTakenWei;
     uint256 public stakeTakenWei;
     uint256 public slashedWei;
+    // Which of a move's slashes takes anything; beyond every number, all do.
+    uint256 private _paying = type(uint256).max;
+    uint256 private _slashes;
     address public user;
     address public victim;
 
@@ -36,6 +39,11 @@ contract World {
         (resultId, isProposed, isNewlyBarred) = (resultId_, isProposed_, isNewlyBarred_);
         (bondWei, bondTakenWei, stakeTakenWei) = (bondWei_, bondTakenWei_, stakeTakenWei_);
         slashedWei = 0;
+    }
+
+    /// @dev Only one slash of the next move takes anything: the first is 0.
+    function payOnly(uint256 paying) external {
+        (_paying, _slashes) = (paying, 0);
     }
 
     function name(address user_, address victim_) external {
@@ -77,7 +85,7 @@ contract World {
     }
 
     function slash(address, uint256 amountWei, bool fromBond) external returns (uint256 takenWei) {
-        takenWei = fromBond ? bondTakenWei : stakeTakenWei;
+        if (_paying == type(uint256).max || _paying == _slashes++) takenWei = fromBond ? bondTakenWei : stakeTakenWei;
         CHEATS.assume(takenWei <= amountWei);
         slashedWei += takenWei;
         (bool paid,) = msg.sender.call{value: takenWei}("");

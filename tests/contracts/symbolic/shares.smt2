@@ -64,3 +64,28 @@
 (assert (not (and (>= (div (* 30 bonds) 100) 0) (<= (div (* 30 bonds) 100) bonds))))
 (check-sat)
 (pop)
+
+; Factors below 2^128 have a product below 2^256, and each is the quotient of the product by the other.
+(push)
+(declare-const a Int)
+(declare-const b Int)
+(declare-const bound Int)
+(assert (and (<= 0 a) (< a bound) (<= 0 b) (< b bound) (> bound 0)))
+(assert (>= (* a b) (* bound bound)))
+(check-sat)
+(pop)
+(push)
+(declare-const a Int)
+(declare-const b Int)
+(assert (and (< 0 a) (<= 0 b)))
+(assert (not (= (div (* a b) a) b)))
+(check-sat)
+(pop)
+
+; A share of parts that are no more than all is no more than the whole.
+(push)
+(declare-const parts Int)
+(assert (and (> parts 0) (<= part parts)))
+(assert (not (<= (div (* pot part) parts) pot)))
+(check-sat)
+(pop)
