@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,12 @@ def _raw(chain: tuple[Web3Gateway, LocalSigner], call: Call, **changes: Any) -> 
 
 
 def _mined(chain: tuple[Web3Gateway, LocalSigner], raw: bytes) -> Receipt:
-    transaction_hash = chain[0].send_raw(raw)
+    return _receipt(chain[0], chain[0].send_raw(raw))
+
+
+def _receipt(gateway: Web3Gateway, transaction_hash: bytes) -> Receipt:
     for _ in range(200):
-        if (receipt := chain[0].receipt(transaction_hash)) is not None:
+        if (receipt := gateway.receipt(transaction_hash)) is not None:
             return receipt
         time.sleep(0.02)
     raise AssertionError("not mined")
@@ -233,6 +237,29 @@ def test_gateway_garbage_transaction_is_rejected(chain: tuple[Web3Gateway, Local
     """Bytes that are no transaction are refused, typed."""
     with pytest.raises(TransactionRejected):
         chain[0].send_raw(b"\x02")
+
+
+def test_gateway_batches_answer_as_single_requests_do(chain: tuple[Web3Gateway, LocalSigner]) -> None:
+    """Whatever is asked together has the answers that it has alone, errors included, on every kind of chain."""
+    gateway, signer = chain
+    emitter, refuser = _deploy(chain, EMITTER), _deploy(chain, ECHO_REVERT)
+    data = keccak(text="CreditMissing(address)")[:4] + encode(["address"], [POOR])
+    good = Call(to=emitter, data=TOPICS[1], sender=signer.address)
+    bad = replace(good, to=refuser, data=data)
+    assert gateway.calls([good, good]) == [b"", b""]
+    for ask in (gateway.calls, gateway.estimates):
+        first, second, third = ask([good, bad, good])
+        assert first == third == {gateway.calls: b"", gateway.estimates: gateway.estimate_gas(good)}[ask]
+        assert isinstance(second, ContractRevert) and second.data == data
+        assert type(second) is abi.REVERTS["CreditMissing"]
+    raw, nonce = _raw(chain, good), gateway.nonce(signer.address)
+    late = _raw(chain, good, nonce=nonce - 1)
+    following = _raw(chain, good, nonce=nonce + 1)
+    refused, sent, next_sent = gateway.send_raws([late, raw, following])
+    assert isinstance(refused, NonceTooLow | TransactionKnown)
+    assert (sent, next_sent) == (keccak(raw), keccak(following))
+    receipts = [_receipt(gateway, keccak(item)) for item in (raw, following)]
+    assert gateway.receipts([keccak(raw), keccak(following), bytes(32)]) == [*receipts, None]
 
 
 async def test_async_gateway_answers_as_the_blocking_one(chain: tuple[Web3Gateway, LocalSigner]) -> None:

@@ -14,6 +14,7 @@ from sworn.chain.gateway import Call
 from sworn.chain.web3_gateway import connect_gateway
 from sworn.chain.web3_gateway_errors import rpc_error
 from sworn.errors import (
+    BlockUnavailable,
     ChainError,
     ConfigurationError,
     ContractRevert,
@@ -116,7 +117,7 @@ def test_rpc_error_of_send_is_typed_by_the_table(message: str, kind: type[SwornE
         ({"code": -32015, "message": "VM execution error.", "data": "Reverted 0x08c379a0"}, ContractRevert),
         ({"code": -32603, "message": "reverted", "data": {"message": "m", "data": "0x01"}}, ContractRevert),
         ({"code": -32000, "message": "execution reverted"}, ContractRevert),
-        ({"code": -32000, "message": "header not found"}, TransientChainError),
+        ({"code": -32000, "message": "header not found"}, BlockUnavailable),
         ({"code": -32005, "message": "limit"}, TransientChainError),
         ({"code": -32602, "message": "invalid argument"}, ChainError),
         ({}, ChainError),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from sworn.errors import StoreError
+from sworn.errors import StoreError, SwornError
 from sworn.types import Address
 
 
@@ -24,12 +24,14 @@ class TransactionStatus(Enum):
     CONFIRMED = "confirmed"
     #: The simulation reverted: nothing was signed. The same key may be submitted again.
     REJECTED = "rejected"
-    #: A foreign transaction took the nonce and the effect is no longer wanted. The same key may be submitted again.
+    #: A foreign transaction took the nonce, or an empty one of ours did. The same key may be submitted again.
     ABANDONED = "abandoned"
 
 
 #: Statuses in which a stored transaction may still change the chain by itself.
 LIVE = frozenset({TransactionStatus.SIGNED, TransactionStatus.MINED})
+#: Statuses of what is mined too deep to come back, short of a reorg deeper than that.
+ENDED = frozenset({TransactionStatus.CONFIRMED, TransactionStatus.ABANDONED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,17 @@ class Intent:
     gas_cap: int
     #: Whether being late costs more than gas does: then other limits of fees hold, for what it waits behind as well.
     urgent: bool = False
+    #: A gas limit that is known to be enough: then it is tried out once instead of being searched for.
+    gas: int | None = None
+    #: Gas over the estimate, in per cent: what others do in between may make the call dearer.
+    margin_percent: int = 25
+    #: Unix seconds of the chain after which it is of no use any more: what is stuck then is cancelled, not bumped.
+    deadline: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The key up to its first colon."""
+        return self.key.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +70,8 @@ class SignedAttempt:
     tip_wei: int
     #: Unix seconds.
     signed_at: float
+    #: Whether this form is empty and to ourselves: it gives the nonce up instead of doing what is intended.
+    cancels: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +95,38 @@ class TransactionRecord:
     def key(self) -> str:
         return self.intent.key
 
+    @property
+    def cancelling(self) -> bool:
+        """Whether its nonce is being given up; what is mined first decides."""
+        return any(attempt.cancels for attempt in self.attempts)
+
 
 class TransactionStore(Protocol):
     """Durable memory of one chain's transactions. Every `put` is committed when it returns."""
 
     def get(self, key: str) -> TransactionRecord | None: ...
+    def get_many(self, keys: Sequence[str]) -> dict[str, TransactionRecord]:
+        """The records of those keys that are known."""
+        ...
+
     def put(self, record: TransactionRecord) -> None:
         """Inserts or replaces by key. Raises `StoreError` when another record of the sender has the same nonce."""
+        ...
+
+    def put_many(self, records: Sequence[TransactionRecord]) -> None:
+        """All of them, or none. Raises as `put` does, and `LeadershipLost` when this process may not write any more."""
         ...
 
     def live(self, sender: Address) -> list[TransactionRecord]:
         """Signed or mined but not confirmed, by nonce."""
         ...
 
-    def confirmed_from(self, sender: Address, nonce: int) -> list[TransactionRecord]:
-        """Confirmed ones with this nonce or a higher one, by nonce."""
+    def in_flight(self, sender: Address) -> int:
+        """How many are signed and not known to be mined."""
+        ...
+
+    def ended_from(self, sender: Address, nonce: int) -> list[TransactionRecord]:
+        """Confirmed and abandoned ones that have this nonce or a higher one, by nonce."""
         ...
 
     def next_nonce(self, sender: Address) -> int | None:
@@ -107,9 +139,38 @@ class TransactionSender(Protocol):
 
     @property
     def address(self) -> Address: ...
-    def submit(self, intent: Intent) -> TransactionRecord: ...
-    def poll(self, *, wanted: Callable[[str], bool] = ...) -> list[TransactionRecord]: ...
+    def submit(self, intent: Intent) -> TransactionRecord:
+        """One intent; its error is raised instead of returned."""
+        ...
+
+    def submit_many(self, intents: Sequence[Intent]) -> list[TransactionRecord | SwornError]:
+        """Promises and sends intents, in their order, with few round trips. An item's own error is in its place:
+
+        the decoded `ContractRevert`, `TransactionRejected` (`TransactionUnderpriced` while the base fee is over the
+        cap), `SenderBusy` for what goes over the number in flight, `SignerError`. None of these spends a nonce.
+        Raises `ChainError` and `StoreError` (`LeadershipLost`) when all of it failed; then nothing was broadcast.
+        """
+        ...
+
+    def poll(self, *, wanted: Callable[[str], bool] | None = None) -> list[TransactionRecord]:
+        """Advances every unfinished transaction one step and returns those that changed.
+
+        ``wanted`` says whether the effect of a key is still wanted; without it everything that is signed is, but what
+        lost its nonce to a foreign transaction is not signed anew.
+        """
+        ...
+
     def record(self, key: str) -> TransactionRecord | None: ...
+    def records(self, keys: Sequence[str]) -> dict[str, TransactionRecord]:
+        """What has become of those intents that were ever submitted, by key."""
+        ...
+
+    def cancel(self, key: str) -> TransactionRecord | None:
+        """Gives the nonce of a transaction that nobody wants any more to an empty one to ourselves.
+
+        The one that is mined first decides; `poll` tells. What is not signed, or mined already, stays as it is.
+        """
+        ...
 
 
 class MemoryTransactionStore:
@@ -117,25 +178,44 @@ class MemoryTransactionStore:
 
     def __init__(self) -> None:
         self._records: dict[str, TransactionRecord] = {}
+        self._keys: dict[tuple[Address, int], str] = {}
 
     def get(self, key: str) -> TransactionRecord | None:
         return self._records.get(key)
 
+    def get_many(self, keys: Sequence[str]) -> dict[str, TransactionRecord]:
+        return {key: self._records[key] for key in keys if key in self._records}
+
     def put(self, record: TransactionRecord) -> None:
-        for other in self._of(record.sender):
-            if record.nonce is not None and other.nonce == record.nonce and other.key != record.key:
-                raise StoreError(f"nonce {record.nonce} belongs to {other.key}, not to {record.key}")
-        self._records[record.key] = record
+        self.put_many([record])
+
+    def put_many(self, records: Sequence[TransactionRecord]) -> None:
+        keys = dict(self._keys)
+        for record in records:
+            old = self._records.get(record.key)
+            if old is not None and old.nonce is not None:
+                keys.pop((old.sender, old.nonce), None)
+        for record in records:
+            if record.nonce is None:
+                continue
+            owner = keys.setdefault((record.sender, record.nonce), record.key)
+            if owner != record.key:
+                raise StoreError(f"nonce {record.nonce} belongs to {owner}, not to {record.key}")
+        self._keys = keys
+        self._records.update({record.key: record for record in records})
 
     def live(self, sender: Address) -> list[TransactionRecord]:
         return self._by_nonce(record for record in self._of(sender) if record.status in LIVE)
 
-    def confirmed_from(self, sender: Address, nonce: int) -> list[TransactionRecord]:
-        confirmed = (record for record in self._of(sender) if record.status is TransactionStatus.CONFIRMED)
-        return self._by_nonce(record for record in confirmed if record.nonce is not None and record.nonce >= nonce)
+    def in_flight(self, sender: Address) -> int:
+        return sum(record.status is TransactionStatus.SIGNED for record in self._of(sender))
+
+    def ended_from(self, sender: Address, nonce: int) -> list[TransactionRecord]:
+        ended = (record for record in self._of(sender) if record.status in ENDED)
+        return self._by_nonce(record for record in ended if record.nonce is not None and record.nonce >= nonce)
 
     def next_nonce(self, sender: Address) -> int | None:
-        nonces = [record.nonce for record in self._of(sender) if record.nonce is not None]
+        nonces = [nonce for owner, nonce in self._keys if owner == sender]
         return max(nonces) + 1 if nonces else None
 
     def _of(self, sender: Address) -> list[TransactionRecord]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -12,10 +14,13 @@ from web3.exceptions import BadResponseFormat, Web3Exception, Web3RPCError
 
 from sworn.abi import contract_error
 from sworn.errors import (
+    BlockUnavailable,
     ChainError,
     ConfigurationError,
     FundsTooLow,
+    LogRangeRefused,
     NonceTooLow,
+    RateLimited,
     SwornError,
     TransactionKnown,
     TransactionRejected,
@@ -36,6 +41,8 @@ VENDOR_ERRORS: tuple[type[Exception], ...] = (
 
 #: The JSON-RPC codes that say "later": limits of the provider, internal errors, header not yet available.
 TRANSIENT_CODES = frozenset({-32005, -32016, -32097, -32603, 429})
+#: The code of an error inside the node.
+INTERNAL_ERROR_CODE = -32603
 #: The code of a reverted execution.
 REVERT_CODE = 3
 
@@ -74,17 +81,28 @@ DATALESS_REVERTS: tuple[str, ...] = (
     "stack overflow",
     "vm execution error",
 )
-# The texts with which nodes say "later" under the code -32000.
-TRANSIENT_TEXTS: tuple[str, ...] = (
+# The texts with which nodes say that they do not have a block.
+ABSENT_BLOCK_TEXTS: tuple[str, ...] = (
     "header not found",
     "block not found",
     "unknown block",
     "header for hash not found",
-    "missing trie node",
     "beyond current head",
-    "transaction indexing is in progress",
+)
+# The texts and codes with which providers ask for fewer requests.
+LIMIT_TEXTS: tuple[str, ...] = (
     "rate limit",
+    "ratelimit",
     "too many requests",
+    "compute units per second",
+    "requests per second",
+    "request count exceeded",
+)
+LIMIT_CODES = frozenset({429, -32097})
+# The texts with which nodes say "later" under the code -32000.
+TRANSIENT_TEXTS: tuple[str, ...] = (
+    "missing trie node",
+    "transaction indexing is in progress",
     "request timed out",
     "txpool is full",
 )
@@ -94,8 +112,10 @@ def translated(error: Exception, *, method: str, node: str) -> SwornError:
     """The sworn error for a vendor's; ``node`` is the masked URL."""
     if isinstance(error, Web3RPCError):
         return rpc_error(_error_object(error), method=method)
-    status = _http_status(error)
-    if status is None or status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    status = http_status(error)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited(f"{method} at {node}: HTTP {status}", retry_after_s=_retry_after(error))
+    if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         said = f"HTTP {status}" if status else type(error).__name__
         kind = ChainError if _is_ours(error) else TransientChainError
         return kind(f"{method} at {node}: {said}")
@@ -117,6 +137,8 @@ def rpc_error(error: Mapping[str, Any], *, method: str) -> SwornError:
         return rejection
     if code == REVERT_CODE or any(phrase in text for phrase in DATALESS_REVERTS):
         return contract_error(b"") if text in ("", "execution reverted") else _named_revert(message)
+    if method == "eth_getLogs":
+        return _refused_range(code, text, message)
     return _later(code, text, method, message) or ChainError(f"{method}: {message}")
 
 
@@ -152,7 +174,26 @@ def _rejection(text: str, message: str) -> TransactionRejected | None:
     return next((kind(message) for phrase, kind in REJECTIONS if phrase in text), None)
 
 
+def _refused_range(code: Any, text: str, message: str) -> SwornError:
+    # Providers name a range or a result that is too large by a dozen codes and more texts, the code for "later" among
+    # them. What they say clearly is taken as said; anything else may be cured by a smaller range.
+    if any(phrase in text for phrase in TRANSIENT_TEXTS) or code == INTERNAL_ERROR_CODE:
+        return TransientChainError(f"eth_getLogs: {message}")
+    return _limit_or_absence(code, text, "eth_getLogs", message) or LogRangeRefused(f"eth_getLogs: {message}")
+
+
+def _limit_or_absence(code: Any, text: str, method: str, message: str) -> TransientChainError | None:
+    if code in LIMIT_CODES or any(phrase in text for phrase in LIMIT_TEXTS):
+        return RateLimited(f"{method}: {message}")
+    if any(phrase in text for phrase in ABSENT_BLOCK_TEXTS):
+        return BlockUnavailable(f"{method}: {message}")
+    return None
+
+
 def _later(code: Any, text: str, method: str, message: str) -> TransientChainError | None:
+    found = _limit_or_absence(code, text, method, message)
+    if found is not None:
+        return found
     if code in TRANSIENT_CODES or any(phrase in text for phrase in TRANSIENT_TEXTS):
         return TransientChainError(f"{method}: {message}")
     return None
@@ -164,7 +205,28 @@ def _error_object(error: Web3RPCError) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {"message": str(found or error)}
 
 
-def _http_status(error: Exception) -> int | None:
+def _retry_after(error: Exception) -> float | None:
+    """Seconds for which a node wants to be left alone, by the header ``Retry-After`` (RFC 9110: seconds or a date)."""
+    headers: Mapping[str, str] = {}
+    if isinstance(error, aiohttp.ClientResponseError):
+        headers = error.headers or {}
+    elif isinstance(error, requests.HTTPError) and error.response is not None:
+        headers = error.response.headers
+    text = headers.get("Retry-After", "").strip()
+    try:
+        return float(text) if text.replace(".", "", 1).isdigit() else _seconds_until(text)
+    except (ValueError, TypeError):
+        return None
+
+
+def _seconds_until(date: str) -> float | None:
+    if not date:
+        return None
+    return max((parsedate_to_datetime(date) - datetime.now(tz=UTC)).total_seconds(), 0.0)
+
+
+def http_status(error: Exception) -> int | None:
+    """The status with which a node refused a request, if the error has one."""
     if isinstance(error, aiohttp.ClientResponseError):
         return error.status
     if isinstance(error, requests.HTTPError) and error.response is not None:

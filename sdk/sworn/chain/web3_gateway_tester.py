@@ -17,7 +17,7 @@ from eth_tester.exceptions import BlockNotFound, TransactionFailed
 from eth_tester.exceptions import ValidationError as TesterValidationError
 from eth_utils.address import to_canonical_address
 from eth_utils.exceptions import ValidationError as VmValidationError
-from rlp.exceptions import RLPException  # type: ignore[import-untyped]
+from rlp.exceptions import RLPException
 from web3 import AsyncWeb3, Web3
 from web3.providers.eth_tester import AsyncEthereumTesterProvider, EthereumTesterProvider
 from web3.types import RPCEndpoint, RPCResponse

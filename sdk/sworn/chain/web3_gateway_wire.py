@@ -6,6 +6,7 @@ Nodes answer in hex strings; eth-tester answers the same methods in ints and pre
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,5 +125,7 @@ def _log(value: Mapping[str, Any]) -> Log:
     )
 
 
+# A checksum costs a hash, and the logs of a long range name a handful of contracts.
+@lru_cache(maxsize=1024)
 def _address(value: str) -> Address:
     return Address(to_checksum_address(value))

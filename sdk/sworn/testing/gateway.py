@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
@@ -17,8 +19,10 @@ from hexbytes import HexBytes
 
 from sworn.chain.gateway import Block, BlockRef, Call, Fees, Log, Receipt, Topic
 from sworn.errors import (
+    BlockUnavailable,
     ChainError,
     ContractRevert,
+    LogRangeRefused,
     NonceTooLow,
     TransactionKnown,
     TransactionUnderpriced,
@@ -30,6 +34,8 @@ from sworn.types import Address
 BLOCK_TIME_S = 12
 GENESIS_TIMESTAMP = 1_700_000_000
 GAS_USED = 100_000
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +101,13 @@ class MemoryGateway:
     def __post_init__(self) -> None:
         self.blocks.append(MemoryBlock(header=self._header(0, b"\x00" * 32)))
 
-    def mine(self, count: int = 1, *, emissions: Sequence[Emission] = ()) -> Block:
-        """Appends blocks; the first takes the executable part of the pool and ``emissions``. Returns the last."""
+    def mine(self, count: int = 1, *, emissions: Sequence[Emission] = (), empty: bool = False) -> Block:
+        """Appends blocks; the first takes ``emissions`` and, unless ``empty``, what the pool has. Returns the last."""
         for index in range(count):
             header = self._header(len(self.blocks), self.blocks[-1].header.hash)
             self.blocks.append(MemoryBlock(header=header))
             if index == 0:
-                self._include(tuple(emissions))
+                self._include(tuple(emissions), empty=empty)
         return self.blocks[-1].header
 
     def reorganise(self, depth: int, *, keep_transactions: bool = True) -> None:
@@ -127,7 +133,7 @@ class MemoryGateway:
         self._require_up()
         number = self._number(ref)
         if not 0 <= number < len(self.blocks):
-            raise TransientChainError(f"block {ref} is not known")
+            raise BlockUnavailable(f"block {ref} is not known")
         return self.blocks[number].header
 
     def logs(
@@ -135,7 +141,7 @@ class MemoryGateway:
     ) -> list[Log]:
         self._require_up()
         if self.max_log_range and to_block - from_block + 1 > self.max_log_range:
-            raise TransientChainError("block range too large")
+            raise LogRangeRefused("block range too large")
         logs = [log for block in self.blocks[from_block : to_block + 1] for log in block.logs]
         return [log for log in logs if log.address in addresses and _matches(log.topics, topics)]
 
@@ -147,6 +153,14 @@ class MemoryGateway:
         self._require_up()
         self.on_call(call)
         return GAS_USED
+
+    def calls(self, calls: Sequence[Call], *, block: BlockRef = "latest") -> list[bytes | ChainError]:
+        self._require_up()
+        return [_outcome(partial(self.call, item, block=block)) for item in calls]
+
+    def estimates(self, calls: Sequence[Call]) -> list[int | ChainError]:
+        self._require_up()
+        return [_outcome(partial(self.estimate_gas, item)) for item in calls]
 
     def nonce(self, address: Address, *, block: BlockRef = "latest") -> int:
         self._require_up()
@@ -183,13 +197,17 @@ class MemoryGateway:
             raise NonceTooLow(f"nonce {transaction.nonce} is used")
         for other in list(self.pool.values()):
             if (other.sender, other.nonce) == (transaction.sender, transaction.nonce):
-                if transaction.max_fee_wei * 10 < other.max_fee_wei * 11:
+                if not _replaces(transaction, other):
                     raise TransactionUnderpriced("replacement transaction underpriced")
                 del self.pool[other.hash]
         if transaction.max_fee_wei < self.floor_fee_wei:
             raise TransactionUnderpriced("transaction underpriced")
         self.pool[transaction.hash] = transaction
         return transaction.hash
+
+    def send_raws(self, raws: Sequence[bytes]) -> list[bytes | ChainError]:
+        self._require_up()
+        return [_outcome(partial(self.send_raw, raw)) for raw in raws]
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
         self._require_up()
@@ -198,6 +216,10 @@ class MemoryGateway:
                 if item.hash == transaction_hash:
                     return _receipt(item, block)
         return None
+
+    def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
+        self._require_up()
+        return [self.receipt(item) for item in hashes]
 
     def is_pending(self, transaction_hash: bytes) -> bool:
         return transaction_hash in self.pool or self.receipt(transaction_hash) is not None
@@ -220,9 +242,11 @@ class MemoryGateway:
             base_fee=self.base_fee_wei,
         )
 
-    def _include(self, emissions: tuple[Emission, ...]) -> None:
+    def _include(self, emissions: tuple[Emission, ...], *, empty: bool) -> None:
         logs = [self._log(emission, keccak(b"foreign"), index) for index, emission in enumerate(emissions)]
         self._store(logs=tuple(logs))
+        if empty:
+            return
         for item in sorted(self.pool.values(), key=lambda transaction: transaction.nonce):
             if item.nonce != self.nonce(item.sender) or item.max_fee_wei < self.base_fee_wei:
                 continue
@@ -265,6 +289,19 @@ class MemoryGateway:
             transaction_hash=transaction_hash,
             log_index=index,
         )
+
+
+def _outcome(ask: Callable[[], _Answer]) -> _Answer | ChainError:
+    try:
+        return ask()
+    except ChainError as error:
+        return error
+
+
+def _replaces(new: PoolTransaction, old: PoolTransaction) -> bool:
+    """Geth's rule: both fees higher, and by a tenth at least."""
+    higher = new.max_fee_wei > old.max_fee_wei and new.tip_wei > old.tip_wei
+    return higher and new.max_fee_wei * 10 >= old.max_fee_wei * 11 and new.tip_wei * 10 >= old.tip_wei * 11
 
 
 def _matches(topics: tuple[bytes, ...], wanted: Sequence[Topic]) -> bool:

@@ -13,7 +13,7 @@ from hexbytes import HexBytes
 
 from sworn import abi
 from sworn.chain.gateway import Block, BlockRef, Call, Fees, Gateway, Log, Receipt, Topic
-from sworn.errors import CodecError
+from sworn.errors import ChainError, CodecError
 from sworn.types import Address
 
 
@@ -82,6 +82,12 @@ class LedgerGateway:
     def call(self, call: Call, *, block: BlockRef = "latest") -> bytes:
         return self._gateway.call(call, block=block)
 
+    def calls(self, calls: Sequence[Call], *, block: BlockRef = "latest") -> list[bytes | ChainError]:
+        return self._gateway.calls(calls, block=block)
+
+    def estimates(self, calls: Sequence[Call]) -> list[int | ChainError]:
+        return self._gateway.estimates(calls)
+
     def estimate_gas(self, call: Call) -> int:
         return self._gateway.estimate_gas(call)
 
@@ -102,8 +108,16 @@ class LedgerGateway:
         self._sent.append(raw)
         return transaction_hash
 
+    def send_raws(self, raws: Sequence[bytes]) -> list[bytes | ChainError]:
+        answers = self._gateway.send_raws(raws)
+        self._sent.extend(raw for raw, answer in zip(raws, answers, strict=True) if isinstance(answer, bytes))
+        return answers
+
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
         return self._gateway.receipt(transaction_hash)
+
+    def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
+        return self._gateway.receipts(hashes)
 
     def is_pending(self, transaction_hash: bytes) -> bool:
         return self._gateway.is_pending(transaction_hash)

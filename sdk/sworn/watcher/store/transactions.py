@@ -3,54 +3,84 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
-from sworn.chain.transactions import LIVE, Intent, SignedAttempt, TransactionRecord, TransactionStatus
+from sworn.chain.transactions import ENDED, LIVE, Intent, SignedAttempt, TransactionRecord, TransactionStatus
 from sworn.types import Address
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.tables import ATTEMPTS, TRANSACTIONS
 
-_LIVE = tuple(status.value for status in LIVE)
+_LIVE = tuple(sorted(status.value for status in LIVE))
+_ENDED = tuple(sorted(status.value for status in ENDED))
+#: Most keys of one query: databases limit its parameters.
+_CHUNK: Final = 500
+
+
+def _unfenced(connection: Connection) -> None:
+    """Nobody else writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlTransactionStore:
-    """Implements `TransactionStore`. Every method is one transaction and raises `StoreError`."""
+    """Implements `TransactionStore`. Every method is one transaction and raises `StoreError`.
+
+    ``fence`` is called before every write, in its transaction, and raises `LeadershipLost` to keep it from happening.
+    """
 
     database: Database
     chain_id: int
     clock: Callable[[], float] = time.time
+    fence: Callable[[Connection], None] = _unfenced
 
     def get(self, key: str) -> TransactionRecord | None:
+        return self.get_many([key]).get(key)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, TransactionRecord]:
+        if not keys:
+            return {}
         with self.database.transaction() as connection:
-            row = connection.execute(select(TRANSACTIONS).where(TRANSACTIONS.c.key == key)).mappings().first()
-            return None if row is None else _record(connection, row)
+            rows = [
+                row
+                for chunk in _chunks(keys)
+                for row in connection.execute(select(TRANSACTIONS).where(TRANSACTIONS.c.key.in_(chunk))).mappings()
+            ]
+            return {record.key: record for record in _records(connection, rows)}
 
     def put(self, record: TransactionRecord) -> None:
+        self.put_many([record])
+
+    def put_many(self, records: Sequence[TransactionRecord]) -> None:
+        if not records:
+            return
         with self.database.transaction() as connection:
-            values = self._values(record)
-            known = connection.execute(update(TRANSACTIONS).where(TRANSACTIONS.c.key == record.key).values(values))
-            if known.rowcount == 0:
-                connection.execute(insert(TRANSACTIONS).values(values))
-            connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.key == record.key))
-            if record.attempts:
-                connection.execute(insert(ATTEMPTS), _attempt_rows(record))
+            self.fence(connection)
+            self._put_rows(connection, records)
+            _put_attempts(connection, records)
 
     def live(self, sender: Address) -> list[TransactionRecord]:
         with self.database.transaction() as connection:
-            query = self._of(sender).where(TRANSACTIONS.c.status.in_(_LIVE))
-            return _records(connection, query.order_by(TRANSACTIONS.c.nonce))
+            # Neither the chain nor the order is left to the database: with either it may walk along the index of all
+            # nonces instead of that of statuses, through millions of rows that ended.
+            query = select(TRANSACTIONS).where(TRANSACTIONS.c.sender == sender, TRANSACTIONS.c.status.in_(_LIVE))
+            rows = [row for row in connection.execute(query).mappings() if row["chain_id"] == self.chain_id]
+            return _records(connection, sorted(rows, key=lambda row: row["nonce"] or 0))
 
-    def confirmed_from(self, sender: Address, nonce: int) -> list[TransactionRecord]:
+    def in_flight(self, sender: Address) -> int:
+        signed = TransactionStatus.SIGNED.value
+        query = select(func.count()).where(
+            TRANSACTIONS.c.sender == sender, TRANSACTIONS.c.chain_id == self.chain_id, TRANSACTIONS.c.status == signed
+        )
         with self.database.transaction() as connection:
-            query = self._of(sender).where(
-                TRANSACTIONS.c.status == TransactionStatus.CONFIRMED.value, TRANSACTIONS.c.nonce >= nonce
-            )
-            return _records(connection, query.order_by(TRANSACTIONS.c.nonce))
+            return int(connection.execute(query).scalar_one())
+
+    def ended_from(self, sender: Address, nonce: int) -> list[TransactionRecord]:
+        with self.database.transaction() as connection:
+            query = self._of(sender).where(TRANSACTIONS.c.status.in_(_ENDED), TRANSACTIONS.c.nonce >= nonce)
+            return _records(connection, connection.execute(query.order_by(TRANSACTIONS.c.nonce)).mappings().all())
 
     def next_nonce(self, sender: Address) -> int | None:
         query = select(func.max(TRANSACTIONS.c.nonce)).where(
@@ -60,8 +90,31 @@ class SqlTransactionStore:
             highest = connection.execute(query).scalar()
             return None if highest is None else int(highest) + 1
 
-    def _of(self, sender: Address) -> Any:
+    def _of(self, sender: Address) -> Select[Any]:
         return select(TRANSACTIONS).where(TRANSACTIONS.c.sender == sender, TRANSACTIONS.c.chain_id == self.chain_id)
+
+    def _put_rows(self, connection: Connection, records: Sequence[TransactionRecord]) -> None:
+        known: set[str] = set()
+        for chunk in _chunks([record.key for record in records]):
+            known |= set(connection.execute(select(TRANSACTIONS.c.key).where(TRANSACTIONS.c.key.in_(chunk))).scalars())
+        rows = [self._values(record) for record in records]
+        changed = [{**row, "changed_key": row["key"]} for row in rows if row["key"] in known]
+        # A nonce may pass from one record to another: it is let go before it is taken.
+        for group in (
+            [row for row in changed if row["nonce"] is None],
+            [row for row in changed if row["nonce"] is not None],
+        ):
+            if group:
+                columns: dict[str, Any] = {
+                    name: bindparam(name) for name in group[0] if name not in ("key", "changed_key")
+                }
+                connection.execute(
+                    update(TRANSACTIONS).where(TRANSACTIONS.c.key == bindparam("changed_key")).values(columns),
+                    [{name: value for name, value in row.items() if name != "key"} for row in group],
+                )
+        new = [row for row in rows if row["key"] not in known]
+        if new:
+            connection.execute(insert(TRANSACTIONS), new)
 
     def _values(self, record: TransactionRecord) -> dict[str, Any]:
         intent = record.intent
@@ -74,6 +127,8 @@ class SqlTransactionStore:
             "value_wei": intent.value_wei,
             "gas_cap": intent.gas_cap,
             "urgent": int(intent.urgent),
+            "margin_percent": intent.margin_percent,
+            "deadline": intent.deadline,
             "status": record.status.value,
             "nonce": record.nonce,
             "gas": record.gas,
@@ -83,6 +138,21 @@ class SqlTransactionStore:
             "note": record.note,
             "updated_at": self.clock(),
         }
+
+
+def _put_attempts(connection: Connection, records: Sequence[TransactionRecord]) -> None:
+    """Adds signed forms; those of a key that started anew replace the old ones."""
+    stored: dict[bytes, str] = {}
+    for chunk in _chunks([record.key for record in records]):
+        query = select(ATTEMPTS.c.hash, ATTEMPTS.c.key).where(ATTEMPTS.c.key.in_(chunk))
+        stored |= {bytes(row.hash): row.key for row in connection.execute(query)}
+    rows = [row for record in records for row in _attempt_rows(record)]
+    kept = {row["hash"] for row in rows}
+    for stale in _chunks([hash_ for hash_ in stored if hash_ not in kept]):
+        connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.hash.in_(stale)))
+    new = [row for row in rows if row["hash"] not in stored]
+    if new:
+        connection.execute(insert(ATTEMPTS), new)
 
 
 def _attempt_rows(record: TransactionRecord) -> list[dict[str, Any]]:
@@ -95,18 +165,31 @@ def _attempt_rows(record: TransactionRecord) -> list[dict[str, Any]]:
             "max_fee_wei": attempt.max_fee_wei,
             "tip_wei": attempt.tip_wei,
             "signed_at": attempt.signed_at,
+            "cancels": int(attempt.cancels),
         }
         for ordinal, attempt in enumerate(record.attempts)
     ]
 
 
-def _records(connection: Connection, query: Any) -> list[TransactionRecord]:
-    rows: Iterable[Any] = connection.execute(query).mappings().all()
-    return [_record(connection, row) for row in rows]
+def _records(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> list[TransactionRecord]:
+    attempts: dict[str, list[SignedAttempt]] = {}
+    for chunk in _chunks([row["key"] for row in rows]):
+        query = select(ATTEMPTS).where(ATTEMPTS.c.key.in_(chunk)).order_by(ATTEMPTS.c.key, ATTEMPTS.c.ordinal)
+        for item in connection.execute(query):
+            attempts.setdefault(item.key, []).append(
+                SignedAttempt(
+                    hash=item.hash,
+                    raw=item.raw,
+                    max_fee_wei=item.max_fee_wei,
+                    tip_wei=item.tip_wei,
+                    signed_at=item.signed_at,
+                    cancels=bool(item.cancels),
+                )
+            )
+    return [_record(row, tuple(attempts.get(row["key"], ()))) for row in rows]
 
 
-def _record(connection: Connection, row: Mapping[Any, Any]) -> TransactionRecord:
-    attempts = connection.execute(select(ATTEMPTS).where(ATTEMPTS.c.key == row["key"]).order_by(ATTEMPTS.c.ordinal))
+def _record(row: Mapping[Any, Any], attempts: tuple[SignedAttempt, ...]) -> TransactionRecord:
     return TransactionRecord(
         intent=Intent(
             key=row["key"],
@@ -115,23 +198,21 @@ def _record(connection: Connection, row: Mapping[Any, Any]) -> TransactionRecord
             value_wei=row["value_wei"],
             gas_cap=row["gas_cap"],
             urgent=bool(row["urgent"]),
+            margin_percent=row["margin_percent"],
+            deadline=row["deadline"],
         ),
         sender=Address(row["sender"]),
         status=TransactionStatus(row["status"]),
         nonce=row["nonce"],
         gas=row["gas"],
-        attempts=tuple(
-            SignedAttempt(
-                hash=item.hash,
-                raw=item.raw,
-                max_fee_wei=item.max_fee_wei,
-                tip_wei=item.tip_wei,
-                signed_at=item.signed_at,
-            )
-            for item in attempts
-        ),
+        attempts=attempts,
         transaction_hash=row["transaction_hash"],
         block_number=row["block_number"],
         succeeded=None if row["succeeded"] is None else bool(row["succeeded"]),
         note=row["note"],
     )
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
