@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sworn.chain.follower import BlockId, LogFollower
-from sworn.chain.gateway import Log
+from sworn.chain.follower import BlockId, Finality, LogFollower
+from sworn.chain.gateway import Block, BlockRef, Log, Topic
 from sworn.errors import TransientChainError
 from sworn.testing.gateway import Emission, MemoryGateway
 from sworn.types import Address
@@ -93,17 +96,35 @@ def test_follower_after_reorg_rewinds_to_the_common_ancestor() -> None:
     assert ledger.logs == _standing(gateway)
 
 
-def test_follower_reorg_deeper_than_history_starts_over() -> None:
+def test_follower_reorg_of_everything_starts_over() -> None:
     """When no stored block stands any more, everything is void and read again."""
     gateway, ledger = MemoryGateway(), Ledger()
     follower = _follower(gateway, history=3)
     for number in range(10):
         gateway.mine(emissions=[_emission(number)])
         ledger.follow(follower)
-    gateway.reorganise(6)
+    gateway.reorganise(10)
     gateway.mine()
     ledger.follow(follower)
     assert ledger.rewinds == [0]
+    assert ledger.logs == _standing(gateway)
+
+
+@pytest.mark.parametrize("depth", [3, 10, 40, 200, 700])
+def test_follower_reorg_deeper_than_the_dense_history_is_not_undone_to_the_start(depth: int) -> None:
+    """A deep reorg costs in proportion to its depth, not to the age of the chain, and is found by few questions."""
+    gateway, ledger = MemoryGateway(), Ledger()
+    follower = _follower(gateway, history=4)
+    for number in range(1_000):
+        gateway.mine(emissions=[_emission(number)] if number % 50 == 0 else [])
+        ledger.follow(follower)
+    assert len(ledger.history) < 30
+    tip = ledger.history[-1].number
+    gateway.reorganise(depth)
+    step = follower.step(ledger.history)
+    assert step.rewound_to is not None and tip - 4 * depth - 4 <= step.rewound_to <= tip - depth
+    assert step.reorg_depth == tip - step.rewound_to
+    ledger.follow(follower)
     assert ledger.logs == _standing(gateway)
 
 
@@ -151,6 +172,106 @@ def test_follower_other_contracts_and_topics_are_left_out() -> None:
     )
     ledger.follow(_follower(gateway))
     assert [log.data for log in ledger.logs] == [(1).to_bytes(32, "big")]
+
+
+class Bent(MemoryGateway):
+    """A chain whose log answers are bent by a function."""
+
+    bend: Callable[[list[Log]], list[Log]] = staticmethod(lambda logs: logs)
+
+    def logs(
+        self, *, addresses: Sequence[Address], topics: Sequence[Topic], from_block: int, to_block: int
+    ) -> list[Log]:
+        found = MemoryGateway.logs(self, addresses=addresses, topics=topics, from_block=from_block, to_block=to_block)
+        return self.bend(found)
+
+
+def _bent(bend: Callable[[list[Log]], list[Log]]) -> MemoryGateway:
+    gateway = Bent()
+    gateway.bend = bend
+    gateway.mine(emissions=[_emission(1), _emission(2)])
+    gateway.mine(3, emissions=[_emission(3)])
+    return gateway
+
+
+def test_follower_logs_twice_or_out_of_order_arrive_once_in_order() -> None:
+    """Nodes that merge several answers repeat and shuffle: a request would run twice."""
+    gateway, ledger = _bent(lambda logs: [*reversed(logs), *logs]), Ledger()
+    ledger.follow(_follower(gateway))
+    assert ledger.logs == _standing(gateway)
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda logs: [replace(log, block_hash=b"\x07" * 32) for log in logs],
+        lambda logs: [*logs, *(replace(log, data=b"other") for log in logs)],
+        lambda logs: [replace(log, block_number=99) for log in logs],
+        lambda logs: [replace(log, address=Address("0x" + "Bb" * 20)) for log in logs],
+    ],
+    ids=["another block", "two of one index", "outside the range", "another contract"],
+)
+def test_follower_logs_that_contradict_the_chain_are_refused(bend: Callable[[list[Log]], list[Log]]) -> None:
+    """A log of a block that is not on the chain, or that was not asked for, is no reason to act; waiting is."""
+    with pytest.raises(TransientChainError):
+        _follower(_bent(bend)).step(())
+
+
+def _steps(follower: LogFollower, history: Sequence[BlockId], count: int) -> None:
+    for _ in range(count):
+        history = follower.step(history).history
+
+
+def test_follower_node_that_keeps_changing_its_mind_is_given_up_for_now() -> None:
+    """A node that alternates between two chains must not be asked without a pause for ever."""
+    gateway = MemoryGateway()
+    gateway.mine(4)
+    follower = _follower(gateway)
+    history = follower.step(()).history
+
+    def flicker(logs: list[Log]) -> list[Log]:
+        gateway.reorganise(1)
+        return logs
+
+    bent = Bent(blocks=gateway.blocks)
+    bent.blocks = gateway.blocks
+    bent.bend = flicker
+    gateway.mine(2)
+    follower.gateway = bent
+    with pytest.raises(TransientChainError):
+        _steps(follower, history, 10)
+
+
+@pytest.mark.parametrize(("finality", "reached"), [(Finality.SAFE, 6), (Finality.FINALIZED, 2)])
+def test_follower_by_tag_follows_only_what_the_chain_calls_settled(finality: Finality, reached: int) -> None:
+    """With a tag, nothing newer is followed, whatever the number of confirmations."""
+
+    class Tagged(MemoryGateway):
+        def block(self, ref: BlockRef) -> Block:
+            return MemoryGateway.block(self, {"safe": 6, "finalized": 2}.get(str(ref), ref))
+
+    gateway, ledger = Tagged(), Ledger()
+    gateway.mine(10)
+    follower = _follower(gateway)
+    follower.finality = finality
+    ledger.follow(follower)
+    assert ledger.history[-1].number == reached
+
+
+def test_follower_crowded_ranges_become_smaller() -> None:
+    """A step is held in memory and stored in one transaction: a million logs must not come in one."""
+    gateway = MemoryGateway()
+    for number in range(60):
+        gateway.mine(emissions=[_emission(number)] * 10)
+    follower = replace(_follower(gateway, max_range=20), max_logs=50)
+    history: tuple[BlockId, ...] = ()
+    sizes = []
+    while not history or history[-1].number < 60:
+        step = follower.step(history)
+        sizes.append(len(step.logs))
+        history = step.history
+    assert sizes[0] == 200 and max(sizes[1:]) == 50
+    assert sum(sizes) == 600
 
 
 @settings(max_examples=60, deadline=None)

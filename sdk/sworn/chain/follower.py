@@ -6,21 +6,36 @@ steps, and stores what comes back in the same database transaction as the work d
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import Enum
+from typing import Final, Protocol
 
 from sworn.chain.gateway import Block, Gateway, Log, Topic
-from sworn.errors import ChainError
+from sworn.chain.history import BlockId, thinned
+from sworn.chain.log_window import LogWindow
+from sworn.errors import ChainError, LogRangeRefused, TransientChainError
 from sworn.types import Address
 
+__all__ = ["BlockId", "Finality", "Follower", "LogFollower", "Step", "in_order"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockId:
-    """A block that has been followed up to."""
+#: Depth above which the block hash of every log is compared with its header. Deeper, where ranges hold a million logs,
+#: only the ends of a range are: a chain that changes there changes its end as well.
+VERIFIED_DEPTH: Final = 64
+#: Steps in a row in which the node changed its mind, after which it is left alone for a while.
+_MAX_FRUITLESS: Final = 3
 
-    number: int
-    hash: bytes
+
+class Finality(Enum):
+    """When a block counts as settled enough to be followed."""
+
+    #: So many blocks lie above it.
+    CONFIRMATIONS = "confirmations"
+    #: The chain calls it safe: it would take a third of the stake to undo it.
+    SAFE = "safe"
+    #: The chain calls it finalized.
+    FINALIZED = "finalized"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +47,10 @@ class Step:
     logs: tuple[Log, ...] = ()
     #: The whole history to store, oldest first; its last entry is the cursor.
     history: tuple[BlockId, ...]
-    #: Whether this step reached the newest block that has enough confirmations.
+    #: Whether this step reached the newest block that is settled enough.
     caught_up: bool
+    #: Followed blocks that a rewind voids; 0 = there was none.
+    reorg_depth: int = 0
 
 
 class Follower(Protocol):
@@ -46,8 +63,8 @@ class Follower(Protocol):
 class LogFollower:
     """A `Follower` by ``eth_getLogs``.
 
-    ``confirmations`` 0 follows the newest block. ``history_length`` bounds the depth of a reorg that is undone
-    precisely; a deeper one rewinds to ``start_block``.
+    ``confirmations`` 0 follows the newest block. ``history_length`` is the number of steps of which every one is
+    remembered; a reorganisation deeper than that is undone further than it reaches, by a factor, not to the start.
     """
 
     gateway: Gateway
@@ -55,34 +72,51 @@ class LogFollower:
     topics: tuple[Topic, ...]
     start_block: int
     confirmations: int = 0
+    finality: Finality = Finality.CONFIRMATIONS
     max_range: int = 2_000
-    history_length: int = 128
-    _range: int = field(init=False)
+    #: Logs of one step that are aimed at: what a caller holds in memory and stores in one transaction.
+    max_logs: int = 20_000
+    history_length: int = 64
+    _window: LogWindow = field(init=False)
+    _fruitless: int = field(default=0, init=False)
+    _followed: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._range = self.max_range
+        self._followed = frozenset(address.lower() for address in self.addresses)
+        self._window = LogWindow(self.max_range, most_logs=self.max_logs)
 
     def step(self, history: Sequence[BlockId]) -> Step:
-        """The next logs, or a rewind, or nothing. Raises `ChainError` when the node fails at the smallest range."""
+        """The next logs, or a rewind, or nothing. Raises `ChainError` when the node fails or contradicts itself."""
         known = tuple(history)
         head = self.gateway.block("latest")
         if known and not self._stands(known[-1], head):
+            # SAFETY: work is not thrown away because of a newest block that the node itself does not stand by.
+            if self.gateway.block(head.number).hash != head.hash:
+                return self._again(known)
             return self._rewind(known, head)
         first = known[-1].number + 1 if known else self.start_block
-        safe = head.number - self.confirmations
-        if first > safe:
+        settled = self._settled(head)
+        if first > settled:
             return Step(history=known, caught_up=True)
-        last = min(first + self._range - 1, safe)
+        last = min(first + self._window.size - 1, settled)
         before = self._header(last, head)
         if known and self._header(first, head).parent_hash != known[-1].hash:
             # The chain changed between two reads; the next step sees it whole.
-            return Step(history=known, caught_up=False)
+            return self._again(known)
         logs = self._logs(first, last)
         # SAFETY: the same header before and after means that the logs in between came from its chain.
         if logs is None or self.gateway.block(last).hash != before.hash:
-            return Step(history=known, caught_up=False)
-        grown = (*known, BlockId(number=last, hash=before.hash))[-self.history_length :]
-        return Step(logs=tuple(logs), history=grown, caught_up=last == safe)
+            return self._again(known)
+        self._check(logs, first, before, head)
+        self._fruitless = 0
+        grown = thinned((*known, BlockId(number=last, hash=before.hash)), dense=self.history_length)
+        return Step(logs=tuple(logs), history=grown, caught_up=last == settled)
+
+    def _settled(self, head: Block) -> int:
+        if self.finality is Finality.CONFIRMATIONS:
+            return head.number - self.confirmations
+        tag = self.gateway.block("safe" if self.finality is Finality.SAFE else "finalized")
+        return min(tag.number, head.number)
 
     def _header(self, number: int, head: Block) -> Block:
         return head if number == head.number else self.gateway.block(number)
@@ -92,20 +126,59 @@ class LogFollower:
         return block.number > head.number or self._header(block.number, head).hash == block.hash
 
     def _rewind(self, known: tuple[BlockId, ...], head: Block) -> Step:
-        for length in range(len(known) - 1, 0, -1):
-            ancestor = known[length - 1]
-            if ancestor.number <= head.number and self._header(ancestor.number, head).hash == ancestor.hash:
-                return Step(rewound_to=ancestor.number, history=known[:length], caught_up=False)
-        return Step(rewound_to=self.start_block - 1, history=(), caught_up=False)
+        """Back to the newest block that still stands: a chain's blocks stand up to one, and none above it does."""
+        standing = bisect_left(known, 1, key=lambda block: int(self._header(block.number, head).hash != block.hash))
+        cut = known[standing - 1].number if standing else self.start_block - 1
+        return Step(
+            rewound_to=cut, history=known[:standing], caught_up=False, reorg_depth=max(known[-1].number - cut, 0)
+        )
+
+    def _again(self, known: tuple[BlockId, ...]) -> Step:
+        self._fruitless += 1
+        if self._fruitless > _MAX_FRUITLESS:
+            self._fruitless = 0
+            raise TransientChainError("the node keeps changing its mind about the newest blocks")
+        return Step(history=known, caught_up=False)
 
     def _logs(self, first: int, last: int) -> list[Log] | None:
-        """The logs of a range; None, and a smaller range next time, when the node could not serve it."""
+        """The logs of a range; None, and a smaller range next time, when it was too large for the node."""
+        span = last - first + 1
         try:
-            logs = self.gateway.logs(addresses=self.addresses, topics=self.topics, from_block=first, to_block=last)
-        except ChainError:
-            if self._range == 1:
+            found = self.gateway.logs(addresses=self.addresses, topics=self.topics, from_block=first, to_block=last)
+        except LogRangeRefused:
+            if span == 1:
                 raise
-            self._range = max(min(self._range, last - first + 1) // 2, 1)
+            self._window.refused(span)
+            # Halving ends at one block: this is not a node that changes its mind.
+            self._fruitless = 0
             return None
-        self._range = min(self._range * 2, self.max_range)
-        return logs
+        except ChainError:
+            # A node that chokes on a range often just stays silent.
+            if span > 1:
+                self._window.refused(span)
+            raise
+        self._window.served(span, len(found))
+        return in_order(found)
+
+    def _check(self, logs: Sequence[Log], first: int, last: Block, head: Block) -> None:
+        """Raises `TransientChainError` unless the logs are of these blocks and contracts."""
+        hashes = {last.number: last.hash}
+        for log in logs:
+            if not first <= log.block_number <= last.number or log.address.lower() not in self._followed:
+                raise TransientChainError("the node answered with logs that were not asked for")
+            known = hashes.get(log.block_number)
+            if known is None and log.block_number > head.number - VERIFIED_DEPTH:
+                known = self._header(log.block_number, head).hash
+            if hashes.setdefault(log.block_number, known or log.block_hash) != log.block_hash:
+                raise TransientChainError(f"the node's logs of block {log.block_number} are of another block")
+
+
+def in_order(logs: Sequence[Log]) -> list[Log]:
+    """The logs in chain order, each once. Raises `TransientChainError` when two claim to be the same one."""
+    ordered: list[Log] = []
+    for log in sorted(logs, key=lambda item: (item.block_number, item.log_index)):
+        if not ordered or (log.block_number, log.log_index) != (ordered[-1].block_number, ordered[-1].log_index):
+            ordered.append(log)
+        elif log != ordered[-1]:
+            raise TransientChainError(f"the node has two logs {log.log_index} in block {log.block_number}")
+    return ordered
