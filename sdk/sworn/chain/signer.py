@@ -1,14 +1,20 @@
-"""Who signs: transactions and 32-byte digests, by a key that never shows itself."""
+"""Who signs: transactions and sworn statements, by a key that never shows itself.
+
+Signatures need not be deterministic: whatever signs in hardware draws its own nonces. Nothing may rely on getting the
+same bytes twice; what is signed is stored with its signature.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
+from sworn.codec.statements import Statement
+from sworn.codec.trees import keccak
 from sworn.errors import SignerError
 from sworn.types import Address
 
@@ -24,15 +30,22 @@ class Signer(Protocol):
     def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
         """Raw signed transaction from JSON-RPC style fields (``chainId``, ``nonce``, ``gas``, ``maxFeePerGas`` …).
 
-        Raises `SignerError` when the fields do not make a transaction.
+        Raises `SignerError` when the fields do not make a transaction, or when a remote signer made something else of
+        them, and `SignerUnavailable` when it did not answer. Nothing has been broadcast then.
         """
         ...
 
-    def sign_digest(self, digest: bytes) -> bytes:
-        """65 bytes ``r | s | v`` over a 32-byte digest, low s, v 27 or 28; the same digest gives the same bytes.
+    def sign_statement(self, statement: Statement) -> bytes:
+        """65 bytes ``r | s | v`` over the statement's digest, low s, v 27 or 28. Raises as `sign_transaction` does."""
+        ...
 
-        Raises `SignerError` when the digest is not 32 bytes.
-        """
+
+@runtime_checkable
+class SecretSource(Protocol):
+    """A signer whose key also makes secrets: 32 bytes per text, the same each time."""
+
+    def secret(self, text: bytes) -> bytes:
+        """Nobody without the key can make it, and it tells nothing about the key."""
         ...
 
 
@@ -63,7 +76,15 @@ class LocalSigner:
         except (ValueError, TypeError) as error:
             raise SignerError(f"not a transaction: {error}") from error
 
+    def sign_statement(self, statement: Statement) -> bytes:
+        return self.sign_digest(statement.digest)
+
+    def secret(self, text: bytes) -> bytes:
+        # The signature is deterministic (RFC 6979), and its hash does not show it.
+        return keccak(self.sign_digest(keccak(text)))
+
     def sign_digest(self, digest: bytes) -> bytes:
+        """65 bytes over any 32-byte digest, the same each time. Raises `SignerError` for another length."""
         if len(digest) != 32:
             raise SignerError(f"a digest has 32 bytes, not {len(digest)}")
         return bytes(self._account.unsafe_sign_hash(Hash32(digest)).signature)
