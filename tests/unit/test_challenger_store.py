@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support.databases import KINDS, opened
 
 from sworn.chain.follower import BlockId
 from sworn.chain.signer import LocalSigner
@@ -14,21 +15,17 @@ from sworn.types import ZERO_HASH, Address, RequestId, ResultId
 from sworn.watcher.challenger.assembly import secret_of
 from sworn.watcher.challenger.claims import Claim, ClaimStatus
 from sworn.watcher.challenger.store import Asked, ClaimStore
-from sworn.watcher.store.database import open_database
-from sworn.watcher.store.migration import upgrade
 
 SOMEBODY = Address("0x" + "11" * 20)
 REQUEST = RequestId(b"\x02" * 32)
 ASKED = Asked(request_id=REQUEST, request=replace(NO_REQUEST, fee_wei=7), input=b"input", block_number=4)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ClaimStore]:
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClaimStore]:
     """An empty one, whose clock stands at 1000."""
-    database = open_database(f"sqlite:///{tmp_path}/challenger.db")
-    upgrade(database)
-    yield ClaimStore(database=database, clock=lambda: 1000.0)
-    database.close()
+    with opened(request.param, tmp_path) as database:
+        yield ClaimStore(database=database, clock=lambda: 1000.0)
 
 
 def claim(number: int, *, block: int = 5, **changes: object) -> Claim:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support.databases import KINDS, opened
 
 from sworn.chain.follower import BlockId
 from sworn.errors import DigestConflict
@@ -23,9 +24,8 @@ from sworn.types import (
 from sworn.watcher.defence.records import Defence, DefenceStatus, OpenDemand
 from sworn.watcher.defence.store import DefenceStore, News
 from sworn.watcher.jobs import Job, Oath
-from sworn.watcher.store.database import Database, open_database
+from sworn.watcher.store.database import Database
 from sworn.watcher.store.jobs import JobStore
-from sworn.watcher.store.migration import upgrade
 from sworn.watcher.store.payloads import PayloadStore
 
 OPERATOR = Address("0x" + "11" * 20)
@@ -33,13 +33,11 @@ FIRST, SECOND = ResultId(b"\x01" * 32), ResultId(b"\x02" * 32)
 ROOT = b"\x0a" * 32
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty database."""
-    database = open_database(f"sqlite:///{tmp_path}/watcher.db")
-    upgrade(database)
-    yield database
-    database.close()
+    with opened(request.param, tmp_path) as database:
+        yield database
 
 
 @pytest.fixture

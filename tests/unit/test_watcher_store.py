@@ -9,8 +9,7 @@ import pytest
 from alembic import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_mock_engine
-from sqlalchemy.sql import ClauseElement
+from tests.support.databases import KINDS, opened
 
 from sworn.chain.follower import BlockId
 from sworn.chain.transactions import (
@@ -21,13 +20,12 @@ from sworn.chain.transactions import (
     TransactionStatus,
     TransactionStore,
 )
-from sworn.errors import ConfigurationError, DigestConflict, StoreError
+from sworn.errors import ConfigurationError, DigestConflict, StoreError, StoreUnavailable
 from sworn.types import Address, Assurance, FailureCode, ModelId, Request, RequestId
 from sworn.watcher.jobs import Job, JobStatus, Oath
 from sworn.watcher.store import migration
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.jobs import JobStore
-from sworn.watcher.store.tables import METADATA
 from sworn.watcher.store.transactions import SqlTransactionStore
 
 OPERATOR = Address("0x" + "11" * 20)
@@ -75,13 +73,11 @@ def _oath(number: int, digest: bytes = b"\x07" * 32) -> Oath:
     )
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty, migrated database."""
-    database = open_database(f"sqlite:///{tmp_path}/watcher.db")
-    migration.upgrade(database)
-    yield database
-    database.close()
+    with opened(request.param, tmp_path) as database:
+        yield database
 
 
 @pytest.fixture
@@ -123,21 +119,16 @@ def test_database_of_an_older_version_is_brought_up_with_its_jobs(tmp_path: Path
     database.close()
 
 
-def test_schema_for_postgresql_compiles(database: Database) -> None:
-    """Nothing in the tables is particular to one database."""
-    statements: list[str] = []
-
-    def collect(statement: ClauseElement, *args: object, **kwargs: object) -> None:
-        statements.append(str(statement.compile(dialect=engine.dialect)))
-
-    engine = create_mock_engine("postgresql://", collect)
-    METADATA.create_all(engine, checkfirst=False)
-    assert len(statements) >= len(METADATA.tables)
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """An SQLite database in ``watcher.db``."""
+    with opened("sqlite", tmp_path) as database:
+        yield database
 
 
-def test_database_on_disk_is_durable_and_shared(database: Database, tmp_path: Path) -> None:
+def test_database_on_disk_is_durable_and_shared(sqlite: Database) -> None:
     """SQLite runs with a write-ahead log, full synchronisation and enforced foreign keys."""
-    with database.transaction() as connection:
+    with sqlite.transaction() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
@@ -145,14 +136,14 @@ def test_database_on_disk_is_durable_and_shared(database: Database, tmp_path: Pa
     assert pragmas == ["wal", 2, 1]
 
 
-def test_database_locked_by_another_raises_store_error(database: Database, tmp_path: Path) -> None:
-    """A database that stays locked is a typed error."""
+def test_database_locked_by_another_raises_store_error(sqlite: Database, tmp_path: Path) -> None:
+    """A database that stays locked is a typed error, and one that passes."""
     other = sqlite3.connect(tmp_path / "watcher.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    connect = database.engine.raw_connection()
+    connect = sqlite.engine.raw_connection()
     connect.driver_connection.execute("PRAGMA busy_timeout=10")  # type: ignore[union-attr]
     connect.close()
-    with pytest.raises(StoreError), database.transaction():
+    with pytest.raises(StoreUnavailable), sqlite.transaction():
         pass
     other.close()
 
@@ -297,7 +288,8 @@ def test_transaction_stores_of_both_kinds_agree(moves: list[tuple[int, Transacti
         assert sql.get(f"propose:{number}") == memory.get(f"propose:{number}")
     assert sql.live(OPERATOR) == memory.live(OPERATOR)
     assert sql.next_nonce(OPERATOR) == memory.next_nonce(OPERATOR)
-    assert sql.confirmed_from(OPERATOR, 3) == memory.confirmed_from(OPERATOR, 3)
+    assert sql.ended_from(OPERATOR, 3) == memory.ended_from(OPERATOR, 3)
+    assert sql.in_flight(OPERATOR) == memory.in_flight(OPERATOR)
     database.close()
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
+from typing import cast
 
 import pytest
+import structlog
+from tests.support.databases import opened
 
+from sworn.chain.gateway import Block
 from sworn.errors import TraceError
-from sworn.types import RequestId
+from sworn.types import Address, RequestId
+from sworn.watcher.contracts import Contracts
+from sworn.watcher.retention import UNSWORN_S, Retention
+from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.traces import FileTraceStore, KeptTrace
 
 REQUEST = RequestId(b"\x01" * 32)
@@ -58,7 +67,7 @@ def test_trace_store_at_start_removes_what_was_begun_and_nothing_else(tmp_path: 
     (draft.parent / ".partial-abc").write_bytes(b"half")
     (tmp_path / "notes").write_bytes(b"mine")
     again = store_in(tmp_path)
-    assert file.exists() and (tmp_path / "notes").exists() and list((tmp_path / "drafts").iterdir()) == []
+    assert file.exists() and (tmp_path / "notes").exists() and list((tmp_path / "drafts" / "alone").iterdir()) == []
     assert again.kept() == (FIRST,)
 
 
@@ -92,7 +101,7 @@ def test_trace_draft_of_a_second_run_starts_in_an_empty_folder(tmp_path: Path) -
     assert list(store.draft(REQUEST).parent.iterdir()) == []
     store.discard(draft)
     store.discard(draft)
-    assert list((tmp_path / "drafts").iterdir()) == []
+    assert list((tmp_path / "drafts" / "alone").iterdir()) == []
 
 
 def test_trace_store_whose_folder_is_a_file_raises_trace_error(tmp_path: Path) -> None:
@@ -107,3 +116,79 @@ def test_trace_store_whose_folder_is_a_file_raises_trace_error(tmp_path: Path) -
     (tmp_path / "traces").rename(tmp_path / "moved")
     with pytest.raises(TraceError, match="read"):
         store.kept()
+
+
+def test_trace_store_of_one_replica_leaves_the_runs_of_another_alone(tmp_path: Path) -> None:
+    """A replica that starts beside another one must not tear its runs' files away; its own dead ones go."""
+    one = FileTraceStore(tmp_path, max_total_bytes=ROOM, replica="one")
+    other = FileTraceStore(tmp_path, max_total_bytes=ROOM, replica="other")
+    drafts = [store.draft(REQUEST) for store in (one, other)]
+    for draft in drafts:
+        draft.write_bytes(b"half")
+    again = FileTraceStore(tmp_path, max_total_bytes=ROOM, replica="one")
+    again.sweep_drafts()
+    assert [draft.exists() for draft in drafts] == [False, True]
+    other.keep(FIRST, drafts[1])
+    assert again.kept() == (FIRST,) and again.find(FIRST) == other.find(FIRST)
+
+
+def test_drafts_that_nobody_writes_to_any_more_are_swept(tmp_path: Path) -> None:
+    """What a replica that never comes back has begun would fill the disk; so would drafts of an older version."""
+    gone = FileTraceStore(tmp_path, max_total_bytes=ROOM, replica="gone")
+    old, slow = gone.draft(REQUEST), gone.draft(RequestId(b"\x09" * 32))
+    loose = tmp_path / "drafts" / "of-an-older-version" / "trace"
+    loose.parent.mkdir()
+    for file in (old, slow, loose):
+        file.write_bytes(b"half")
+    long_ago = old.stat().st_mtime - 8_000
+    for place in (old, old.parent, slow.parent, loose):
+        os.utime(place, (long_ago, long_ago))
+    FileTraceStore(tmp_path, max_total_bytes=ROOM, replica="one").sweep_drafts()
+    assert [file.exists() for file in (old, slow, loose)] == [False, True, False]
+
+
+def test_trace_s_age_counts_from_the_end_of_its_run(tmp_path: Path) -> None:
+    """A trace is left alone while another replica may be about to swear to it, by the clock that stamps the files."""
+    store = store_in(tmp_path)
+    file = kept(store, FIRST, b"values")
+    assert 0 <= store.age_s(FIRST) < 60 and store.age_s(SECOND) == 0
+    written = file.stat().st_mtime
+    os.utime(file, (written - 1_000, written - 1_000))
+    assert 1_000 <= store.age_s(FIRST) < 1_060
+
+
+def test_trace_folder_is_known_by_one_name_to_all_who_share_it(tmp_path: Path) -> None:
+    """Two replicas with folders of their own could not defend each other's results: they must be able to notice."""
+    shared = {FileTraceStore(tmp_path / "a", max_total_bytes=ROOM, replica=name).identity() for name in ("x", "y", "x")}
+    assert len(shared) == 1
+    assert FileTraceStore(tmp_path / "b", max_total_bytes=ROOM).identity() not in shared
+
+
+def test_trace_without_an_oath_waits_for_replicas_that_are_about_to_swear(tmp_path: Path) -> None:
+    """The leader's sweep between another replica's run and its oath would leave a sworn result indefensible."""
+    traces = store_in(tmp_path / "traces")
+    file = kept(traces, FIRST, b"values")
+    with opened("sqlite", tmp_path) as database:
+
+        def sweep(unsworn_s: float) -> None:
+            retention = Retention(
+                traces=traces,
+                store=JobStore(database=database),
+                contracts=cast(Contracts, None),
+                operator=Address("0x" + "11" * 20),
+                keep_s=0,
+                confirmations=0,
+                log=structlog.get_logger(),
+                clock=time.time,
+                unsworn_s=unsworn_s,
+            )
+            retention.sweep(Block(number=1, hash=bytes(32), parent_hash=bytes(32), timestamp=1, base_fee=0))
+
+        sweep(UNSWORN_S)
+        assert traces.find(FIRST) == file
+        os.utime(file, (0, 0))
+        sweep(UNSWORN_S)
+        assert traces.find(FIRST) is None
+        kept(traces, FIRST, b"values")
+        sweep(0.0)
+        assert traces.find(FIRST) is None

@@ -6,17 +6,22 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+from uuid import uuid4
 
 from sworn.errors import TraceError
 from sworn.types import ModelId, RequestId
 
 _NAME: Final = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})\.trace")
-#: Runs under way write here; nothing has been sworn about them yet.
+#: Runs under way write here, each replica in a folder of its own; nothing has been sworn about them yet.
 _DRAFTS: Final = "drafts"
+#: Seconds without a write after which no run is under way any more: twice the longest that one may take.
+_DRAFT_S: Final = 7_200.0
+#: What the folder calls itself, so that replicas notice whether they share it.
+_IDENTITY: Final = ".identity"
 #: Models as challengers are shown them.
 _MODELS: Final = "models"
 _OVERHEAD: Final = 16
@@ -53,6 +58,14 @@ class TraceStore(Protocol):
         """Every trace that is here."""
         ...
 
+    def age_s(self, trace: KeptTrace) -> float:
+        """Seconds since the run of a trace ended, by the file system's clock; 0 where the trace is not here."""
+        ...
+
+    def sweep_drafts(self) -> None:
+        """Removes what runs of dead replicas have begun."""
+        ...
+
     def drop(self, trace: KeptTrace) -> None:
         """Removes a trace."""
         ...
@@ -67,20 +80,32 @@ class TraceStore(Protocol):
 
 
 class FileTraceStore:
-    """A `TraceStore` in a folder of one watcher: a file per result, named by request and trace root.
+    """A `TraceStore` in a folder that replicas may share: a file per result, named by request and trace root.
 
-    ``max_total_bytes`` bounds all of them together. What a watcher that was killed had begun is removed.
+    ``max_total_bytes`` bounds all of them together. What a watcher of the name ``replica`` had begun when it was killed
+    is removed; two that live have different names.
     """
 
-    def __init__(self, folder: Path, *, max_total_bytes: int) -> None:
+    def __init__(self, folder: Path, *, max_total_bytes: int, replica: str = "alone") -> None:
         """Makes the folder. Raises `TraceError`."""
         self._folder = folder
-        self._drafts = folder / _DRAFTS
+        self._drafts = folder / _DRAFTS / replica
         self._max_total_bytes = max_total_bytes
         with _translated("opened"):
-            self._drafts.mkdir(parents=True, exist_ok=True)
-            for left in self._drafts.iterdir():
-                shutil.rmtree(left)
+            shutil.rmtree(self._drafts, ignore_errors=True)
+            self._drafts.mkdir(parents=True)
+
+    def identity(self) -> str:
+        """What the folder calls itself: the same for all who share it, another one for every other folder."""
+        path = self._folder / _IDENTITY
+        with _translated("opened"):
+            # The first one to link its own name in wins, and everybody reads that.
+            draft = self._drafts / _IDENTITY
+            draft.write_text(uuid4().hex)
+            with suppress(FileExistsError):
+                path.hardlink_to(draft)
+            draft.unlink()
+            return path.read_text()
 
     def draft(self, request_id: RequestId) -> Path:
         """A path in a folder of its own, where nothing of an earlier run is left, in the same file system."""
@@ -120,6 +145,19 @@ class FileTraceStore:
             if (match := _NAME.fullmatch(name))
         )
 
+    def age_s(self, trace: KeptTrace) -> float:
+        """By modification times alone: the machines that share the folder need not agree on the time."""
+        with _translated("read"):
+            return self._age_s(self._path(trace))
+
+    def sweep_drafts(self) -> None:
+        """Removes drafts of others that nobody has written to for longer than any run takes."""
+        with _translated("removed"):
+            for replica in self._drafts.parent.iterdir():
+                for draft in replica.iterdir() if replica != self._drafts else ():
+                    if min(map(self._age_s, (draft, *_below(draft)))) > _DRAFT_S:
+                        _remove(draft)
+
     def drop(self, trace: KeptTrace) -> None:
         """Removes a trace's file, if it is there."""
         with _translated("removed"):
@@ -129,7 +167,7 @@ class FileTraceStore:
         """Whether one more trace fits the bound and the disk; files hold the hash trees too, a sixteenth more."""
         needed = trace_bytes + trace_bytes // _OVERHEAD + (1 << 20)
         with _translated("read"):
-            used = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+            used = sum(map(_size, _below(self._folder)))
             free = shutil.disk_usage(self._folder).free
         return used + needed <= self._max_total_bytes and needed <= free
 
@@ -137,8 +175,39 @@ class FileTraceStore:
         """A folder of the model's own."""
         return self._folder / _MODELS / model_id.hex()
 
+    def _age_s(self, path: Path) -> float:
+        """Seconds since a file was written, by the clock that stamps files; 0 for one that is gone."""
+        now = self._drafts / ".now"
+        now.touch()
+        try:
+            return now.stat().st_mtime - path.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def _path(self, trace: KeptTrace) -> Path:
         return self._folder / f"{trace.request_id.hex()}-{trace.trace_root.hex()}.trace"
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder; what another replica removes meanwhile is left out."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+
+
+def _size(path: Path) -> int:
+    """Of a file that another replica may be removing."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, unless somebody else does."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from sworn.chain.follower import BlockId
 from sworn.errors import ConfigurationError, DigestConflict
-from sworn.types import Address, Assurance, FailureCode, ModelId, Request, RequestId
+from sworn.types import Address, RequestId
 from sworn.watcher.jobs import Job, JobStatus, Oath
-from sworn.watcher.store.database import Database
+from sworn.watcher.store import oaths as journal
+from sworn.watcher.store.database import Database, database_time, insert_once
+from sworn.watcher.store.oaths import chunks, insert_new
+from sworn.watcher.store.rows import job_of, job_progress, job_row
 from sworn.watcher.store.tables import BLOCKS, JOBS, ORIGIN, SIGNED_DIGESTS
 
 _OPEN = tuple(status.value for status in JobStatus if not status.terminal)
@@ -22,6 +25,8 @@ _MOVING = tuple(value for value in _OPEN if value != JobStatus.SEEN.value)
 _SETTLED = tuple(
     status.value for status in JobStatus if status.terminal and status not in (JobStatus.ORPHANED, JobStatus.PARKED)
 )
+#: Ends that a person can undo: what stood in the way may be gone.
+REVIVABLE = frozenset({JobStatus.PARKED, JobStatus.IGNORED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +41,9 @@ class JobStore:
         with self.database.transaction() as connection:
             row = connection.execute(select(ORIGIN)).first()
             if row is None:
-                connection.execute(insert(ORIGIN).values(chain_id=chain_id, oracle=oracle))
-            elif (row.chain_id, row.oracle) != (chain_id, oracle):
+                insert_once(connection, ORIGIN, {"chain_id": chain_id, "oracle": oracle})
+                row = connection.execute(select(ORIGIN)).one()
+            if (row.chain_id, row.oracle) != (chain_id, oracle):
                 raise ConfigurationError(
                     f"this database belongs to the oracle {row.oracle} on chain {row.chain_id}, "
                     f"not to {oracle} on chain {chain_id}: use another database"
@@ -56,8 +62,7 @@ class JobStore:
         with self.database.transaction() as connection:
             if rewound_to is not None:
                 self._rewind(connection, rewound_to)
-            for job in seen:
-                self._see(connection, job)
+            self._see(connection, seen)
             connection.execute(delete(BLOCKS).where(BLOCKS.c.stream == stream))
             if history:
                 rows = [{"stream": stream, "number": block.number, "hash": block.hash} for block in history]
@@ -65,15 +70,22 @@ class JobStore:
 
     def job(self, request_id: RequestId) -> Job | None:
         """One job."""
-        with self.database.transaction() as connection:
-            row = connection.execute(select(JOBS).where(JOBS.c.request_id == request_id)).mappings().first()
-            return None if row is None else _job(row)
+        return self.found((request_id,)).get(request_id)
 
-    def jobs(self) -> list[Job]:
-        """Every job, in chain order."""
+    def found(self, request_ids: Iterable[RequestId]) -> dict[RequestId, Job]:
+        """Those jobs that there are."""
         with self.database.transaction() as connection:
-            rows = connection.execute(select(JOBS).order_by(JOBS.c.block_number, JOBS.c.request_id))
-            return [_job(row) for row in rows.mappings()]
+            queries = [select(JOBS).where(JOBS.c.request_id.in_(some)) for some in chunks(request_ids)]
+            jobs = [job_of(row) for query in queries for row in connection.execute(query).mappings()]
+            return {job.request_id: job for job in jobs}
+
+    def jobs(self, statuses: Collection[JobStatus] = (), *, limit: int | None = None) -> list[Job]:
+        """Jobs of some statuses, or of all, in chain order; with ``limit`` the newest."""
+        query = select(JOBS).order_by(JOBS.c.block_number.desc(), JOBS.c.request_id.desc()).limit(limit)
+        if statuses:
+            query = query.where(JOBS.c.status.in_([status.value for status in statuses]))
+        with self.database.transaction() as connection:
+            return [job_of(row) for row in connection.execute(query).mappings()][::-1]
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs there are of each status; those of which there is none are left out."""
@@ -84,25 +96,98 @@ class JobStore:
     def due(self, *, block_timestamp: int, limit: int, seen: bool) -> list[Job]:
         """Open jobs whose times have come, oldest first: those that are only SEEN, or all others."""
         statuses = (JobStatus.SEEN.value,) if seen else _MOVING
-        query = (
-            select(JOBS)
-            .where(JOBS.c.status.in_(statuses), JOBS.c.due_at <= block_timestamp, JOBS.c.retry_at <= self.clock())
-            .order_by(JOBS.c.retry_at, JOBS.c.block_number)
-            .limit(limit)
-        )
         with self.database.transaction() as connection:
-            return [_job(row) for row in connection.execute(query).mappings()]
+            query = self._due(statuses, block_timestamp).limit(limit)
+            return [job_of(row) for row in connection.execute(query).mappings()]
+
+    def lease(
+        self, holder: str, *, block_timestamp: int, limit: int, lease_s: float, running: Collection[RequestId] = ()
+    ) -> list[Job]:
+        """Jobs that are only SEEN and that no other replica works on; for ``lease_s`` they are ``holder``'s.
+
+        A holder without a name is alone with its database: nothing is written. ``running`` are those it has already.
+        """
+        free = or_(JOBS.c.leased_by.in_(("", holder)), JOBS.c.lease_until < database_time())
+        query = self._due((JobStatus.SEEN.value,), block_timestamp).where(free).limit(limit)
+        if running:
+            query = query.where(JOBS.c.request_id.not_in(running))
+        with self.database.transaction() as connection:
+            # Two replicas that look at once each take what the other has not locked; SQLite knows no such lock.
+            rows = connection.execute(query.with_for_update(skip_locked=True)).mappings()
+            jobs = [job_of(row) for row in rows]
+            if holder and jobs:
+                lease = {"leased_by": holder, "lease_until": database_time() + lease_s}
+                ids = [job.request_id for job in jobs]
+                connection.execute(update(JOBS).where(JOBS.c.request_id.in_(ids)).values(lease))
+            return jobs
+
+    def renew(self, holder: str, running: Collection[RequestId], *, lease_s: float) -> frozenset[RequestId]:
+        """Prolongs leases; those that ``holder`` still has. Without a name it has them all."""
+        if not holder or not running:
+            return frozenset(running)
+        mine = (JOBS.c.leased_by == holder) & JOBS.c.request_id.in_(running)
+        with self.database.transaction() as connection:
+            connection.execute(update(JOBS).where(mine).values(lease_until=database_time() + lease_s))
+            return frozenset(
+                RequestId(row.request_id) for row in connection.execute(select(JOBS.c.request_id).where(mine))
+            )
 
     def save(self, job: Job) -> None:
         """Stores a job's progress."""
+        self.save_many((job,))
+
+    def save_many(self, jobs: Iterable[Job]) -> None:
+        """Stores the progress of many jobs."""
         with self.database.transaction() as connection:
-            values = _progress(job) | self._now()
-            connection.execute(update(JOBS).where(JOBS.c.request_id == job.request_id).values(values))
+            self._save(connection, jobs)
+
+    def conclude(self, jobs: Collection[Job], holder: str, *, signed: Iterable[Oath] = ()) -> frozenset[RequestId]:
+        """Stores what runs have come to, signatures included; the jobs for which it counted.
+
+        A job that moved on, or that another replica has leased meanwhile, is left as it is.
+        """
+        ids = [job.request_id for job in jobs]
+        still = (JOBS.c.status == JobStatus.SEEN.value) & (JOBS.c.leased_by == holder)
+        with self.database.transaction() as connection:
+            mine: set[RequestId] = set()
+            for some in chunks(sorted(ids)):
+                query = select(JOBS.c.request_id).where(JOBS.c.request_id.in_(some), still).with_for_update()
+                mine |= {RequestId(row.request_id) for row in connection.execute(query)}
+            self._save(connection, (job for job in jobs if job.request_id in mine))
+            journal.sign(connection, signed)
+            return frozenset(mine)
+
+    def revive(self, request_id: RequestId) -> Job | None:
+        """Has a job that was given up begin anew; None, and nothing happens, where there is none of that kind."""
+        with self.database.transaction() as connection:
+            statuses = [status.value for status in REVIVABLE]
+            mine = (JOBS.c.request_id == request_id) & JOBS.c.status.in_(statuses)
+            values = {**_FRESH, "status": JobStatus.SEEN.value, "reason": "", "failure": None, "settled_block": None}
+            if connection.execute(update(JOBS).where(mine).values(values | self._now())).rowcount == 0:
+                return None
+            return job_of(connection.execute(select(JOBS).where(JOBS.c.request_id == request_id)).mappings().one())
+
+    def wake(self, keys: Collection[str]) -> None:
+        """Has open jobs that any of these transactions carries looked at in this turn, whatever the chain's time."""
+        with self.database.transaction() as connection:
+            carried = (JOBS.c.carrier.in_(keys), JOBS.c.status.in_(_MOVING))
+            connection.execute(update(JOBS).where(*carried).values(due_at=0))
+
+    def carries(self, key: str, statuses: Collection[JobStatus]) -> bool:
+        """Whether a transaction carries a move of any job that is in one of these statuses."""
+        values = [status.value for status in statuses]
+        query = select(JOBS.c.request_id).where(JOBS.c.carrier == key, JOBS.c.status.in_(values)).limit(1)
+        with self.database.transaction() as connection:
+            return connection.execute(query).first() is not None
 
     def oath(self, request_id: RequestId, operator: Address) -> Oath | None:
         """The result sworn by an operator for a request."""
+        return self.oaths((request_id,), operator).get(request_id)
+
+    def oaths(self, request_ids: Iterable[RequestId], operator: Address) -> dict[RequestId, Oath]:
+        """The results sworn by an operator for those of the requests that have one."""
         with self.database.transaction() as connection:
-            return _oath(connection, request_id, operator)
+            return journal.find(connection, request_ids, operator)
 
     def sworn(self, digest: bytes, operator: Address) -> Oath | None:
         """The result of an operator whose id this is."""
@@ -111,63 +196,61 @@ class JobStore:
         )
         with self.database.transaction() as connection:
             request_id = connection.execute(query).scalar()
-            return None if request_id is None else _oath(connection, RequestId(request_id), operator)
+            found = {} if request_id is None else journal.find(connection, (RequestId(request_id),), operator)
+            return next(iter(found.values()), None)
 
     def restore(self, job: Job, oath: Oath) -> bool:
         """Takes a result of ours that stands on chain into a journal that does not have it.
 
         False, and nothing is stored, where the journal has another result for the request.
         """
+        operator = Address(oath.operator)
         with self.database.transaction() as connection:
-            known = _oath(connection, oath.request_id, Address(oath.operator))
-            if known is not None and known.digest != oath.digest:
+            journal.write(connection, (oath,), now=self.clock())
+            if journal.find(connection, (oath.request_id,), operator)[oath.request_id].digest != oath.digest:
                 return False
-            self._see(connection, job)
-            if known is None:
-                self._journal(connection, oath)
+            self._see(connection, (job,))
             return True
 
     def swear(self, oath: Oath, *, one_answer_per_input: bool = False) -> None:
         """Journals a digest before it is signed; the same one again is fine.
 
         Raises `DigestConflict` when another result was journalled for the request, or with ``one_answer_per_input``
-        another output for another request with the same model and input: it must not be signed.
+        another output for the same model and input: it must not be signed.
+        """
+        (conflict,) = self.swear_many((oath,), bound=frozenset({oath.request_id} if one_answer_per_input else ()))
+        if conflict is not None:
+            raise conflict
+
+    def swear_many(self, oaths: Sequence[Oath], *, bound: frozenset[RequestId]) -> list[DigestConflict | None]:
+        """Journals digests of one operator before they are signed; a conflict in the place of each that must not be.
+
+        ``bound`` are the requests whose models promise bits: they have one answer per model and input.
         """
         with self.database.transaction() as connection:
-            if one_answer_per_input:
-                _check_one_answer(connection, oath)
-            known = _oath(connection, oath.request_id, Address(oath.operator))
-            if known is None:
-                self._journal(connection, oath)
-            # INVARIANT: one operator never signs two different results for one request.
-            elif known.digest != oath.digest:
-                raise DigestConflict(f"another result is journalled for request 0x{oath.request_id.hex()}")
+            return journal.swear(connection, oaths, bound=bound, now=self.clock())
 
     def store_signature(self, oath: Oath) -> None:
         """Completes a journalled digest by its signature."""
         with self.database.transaction() as connection:
-            connection.execute(
-                update(SIGNED_DIGESTS)
-                .where(
-                    SIGNED_DIGESTS.c.request_id == oath.request_id,
-                    SIGNED_DIGESTS.c.operator == oath.operator,
-                    SIGNED_DIGESTS.c.digest == oath.digest,
-                )
-                .values(signature=oath.signature)
-            )
+            journal.sign(connection, (oath,))
 
-    def _journal(self, connection: Connection, oath: Oath) -> None:
-        values = {
-            "request_id": oath.request_id,
-            "operator": oath.operator,
-            "digest": oath.digest,
-            "output_root": oath.output_root,
-            "trace_root": oath.trace_root,
-            "output": oath.output,
-            "signature": oath.signature,
-            "created_at": self.clock(),
-        }
-        connection.execute(insert(SIGNED_DIGESTS).values(values))
+    def store_signatures(self, oaths: Iterable[Oath]) -> None:
+        """Completes journalled digests by their signatures."""
+        with self.database.transaction() as connection:
+            journal.sign(connection, oaths)
+
+    def _due(self, statuses: Sequence[str], block_timestamp: int) -> Any:
+        return (
+            select(JOBS)
+            .where(JOBS.c.status.in_(statuses), JOBS.c.due_at <= block_timestamp, JOBS.c.retry_at <= self.clock())
+            .order_by(JOBS.c.retry_at, JOBS.c.block_number)
+        )
+
+    def _save(self, connection: Connection, jobs: Iterable[Job]) -> None:
+        rows = [job_progress(job) | self._now() | {"of": job.request_id} for job in jobs]
+        if rows:
+            connection.execute(update(JOBS).where(JOBS.c.request_id == bindparam("of")), rows)
 
     def _rewind(self, connection: Connection, number: int) -> None:
         """Orphans the jobs of void blocks and opens again those whose end lay in them."""
@@ -182,112 +265,23 @@ class JobStore:
         # A window that was waited for may have to be waited for again.
         connection.execute(update(JOBS).where(JOBS.c.status.in_(_OPEN)).values(_FRESH))
 
-    def _see(self, connection: Connection, job: Job) -> None:
-        known = connection.execute(select(JOBS.c.status).where(JOBS.c.request_id == job.request_id)).scalar()
-        if known is None:
-            connection.execute(insert(JOBS).values(_row(job) | {"created_at": self.clock()} | self._now()))
-        elif known == JobStatus.ORPHANED.value:
-            connection.execute(update(JOBS).where(JOBS.c.request_id == job.request_id).values(_row(job) | self._now()))
+    def _see(self, connection: Connection, jobs: Iterable[Job]) -> None:
+        fresh = {job.request_id: job for job in jobs}
+        orphans: set[RequestId] = set()
+        for some in chunks(fresh):
+            query = select(JOBS.c.request_id, JOBS.c.status).where(JOBS.c.request_id.in_(some))
+            known = {RequestId(row.request_id): row.status for row in connection.execute(query)}
+            orphans |= {request_id for request_id, status in known.items() if status == JobStatus.ORPHANED.value}
+            stamp = {"created_at": self.clock()} | self._now()
+            rows = [job_row(fresh[request_id]) | stamp for request_id in sorted(some) if request_id not in known]
+            insert_new(connection, JOBS, rows)
+        for request_id in orphans:
+            # A transaction that carried it may still be in some pool: that it did is not forgotten.
+            row = {name: value for name, value in job_row(fresh[request_id]).items() if name != "carrier"}
+            connection.execute(update(JOBS).where(JOBS.c.request_id == request_id).values(row | self._now()))
 
     def _now(self) -> dict[str, Any]:
         return {"updated_at": self.clock()}
 
 
-_FRESH: Mapping[str, Any] = {"due_at": 0, "retry_at": 0.0, "attempts": 0}
-
-
-def _oath(connection: Connection, request_id: RequestId, operator: Address) -> Oath | None:
-    row = connection.execute(
-        select(SIGNED_DIGESTS).where(SIGNED_DIGESTS.c.request_id == request_id, SIGNED_DIGESTS.c.operator == operator)
-    ).first()
-    if row is None:
-        return None
-    return Oath(
-        request_id=RequestId(row.request_id),
-        operator=row.operator,
-        digest=row.digest,
-        output_root=row.output_root,
-        trace_root=row.trace_root,
-        output=row.output,
-        signature=row.signature,
-    )
-
-
-def _check_one_answer(connection: Connection, oath: Oath) -> None:
-    asked = select(JOBS.c.model_id, JOBS.c.input_root).where(JOBS.c.request_id == oath.request_id).subquery()
-    other = connection.execute(
-        select(JOBS.c.request_id)
-        .join(asked, (JOBS.c.model_id == asked.c.model_id) & (JOBS.c.input_root == asked.c.input_root))
-        .join(SIGNED_DIGESTS, SIGNED_DIGESTS.c.request_id == JOBS.c.request_id)
-        .where(SIGNED_DIGESTS.c.operator == oath.operator, SIGNED_DIGESTS.c.output_root != oath.output_root)
-        .limit(1)
-    ).scalar()
-    # INVARIANT: where bits are promised, one operator never signs two outputs of one input; that alone convicts it.
-    if other is not None:
-        raise DigestConflict(f"another output is journalled for the same model and input, by request 0x{other.hex()}")
-
-
-def _row(job: Job) -> dict[str, Any]:
-    request = job.request
-    return {
-        "request_id": job.request_id,
-        "model_id": request.model_id,
-        "input_root": request.input_root,
-        "requester": request.requester,
-        "operator": request.operator,
-        "refund_to": request.refund_to,
-        "fee_wei": request.fee_wei,
-        "value_at_risk_wei": request.value_at_risk_wei,
-        "callback_gas": request.callback_gas,
-        "window_s": request.window_s,
-        "deadline": request.deadline,
-        "assurance": int(request.assurance),
-        "salt": request.salt,
-        "input": job.input,
-        "block_number": job.block_number,
-        "block_hash": job.block_hash,
-        "transaction_hash": job.transaction_hash,
-    } | _progress(job)
-
-
-def _progress(job: Job) -> dict[str, Any]:
-    return {
-        "status": job.status.value,
-        "reason": job.reason,
-        "attempts": job.attempts,
-        "retry_at": job.retry_at,
-        "due_at": job.due_at,
-        "failure": None if job.failure is None else int(job.failure),
-        "settled_block": job.settled_block,
-    }
-
-
-def _job(row: Mapping[Any, Any]) -> Job:
-    return Job(
-        request_id=RequestId(row["request_id"]),
-        request=Request(
-            model_id=ModelId(row["model_id"]),
-            input_root=row["input_root"],
-            requester=Address(row["requester"]),
-            operator=Address(row["operator"]),
-            refund_to=Address(row["refund_to"]),
-            fee_wei=row["fee_wei"],
-            value_at_risk_wei=row["value_at_risk_wei"],
-            callback_gas=row["callback_gas"],
-            window_s=row["window_s"],
-            deadline=row["deadline"],
-            assurance=Assurance(row["assurance"]),
-            salt=row["salt"],
-        ),
-        input=row["input"],
-        block_number=row["block_number"],
-        block_hash=row["block_hash"],
-        transaction_hash=row["transaction_hash"],
-        status=JobStatus(row["status"]),
-        reason=row["reason"],
-        attempts=row["attempts"],
-        retry_at=row["retry_at"],
-        due_at=row["due_at"],
-        failure=None if row["failure"] is None else FailureCode(row["failure"]),
-        settled_block=row["settled_block"],
-    )
+_FRESH: Mapping[str, Any] = {"due_at": 0, "retry_at": 0.0, "attempts": 0, "errors": 0, "reverts": 0}

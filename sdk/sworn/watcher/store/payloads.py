@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from sworn.watcher.defence.records import DefenceStatus
-from sworn.watcher.store.database import Database
+from sworn.watcher.store.database import Database, insert_once
 from sworn.watcher.store.tables import DEFENCES, JOBS, PAYLOADS, SIGNED_DIGESTS
 
 _OPEN = tuple(status.value for status in DefenceStatus if not status.terminal)
@@ -25,10 +25,9 @@ class PayloadStore:
     def keep(self, input_root: bytes, payload: bytes) -> None:
         """Stores a payload; the same one again is fine."""
         with self.database.transaction() as connection:
-            if connection.execute(select(PAYLOADS.c.input_root).where(PAYLOADS.c.input_root == input_root)).first():
-                return
-            values = {"input_root": input_root, "payload": payload, "created_at": self.clock()}
-            connection.execute(insert(PAYLOADS).values(values))
+            insert_once(
+                connection, PAYLOADS, {"input_root": input_root, "payload": payload, "created_at": self.clock()}
+            )
 
     def find(self, input_root: bytes) -> bytes | None:
         """The payload with a root."""

@@ -47,6 +47,17 @@ class Amount(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+class Words(TypeDecorator[str]):
+    """Text for people, whoever chose it: what a database refuses in text is replaced."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        # SAFETY: contracts choose revert reasons; one with a NUL must not stop a watcher on PostgreSQL.
+        return None if value is None else value.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 #: Which deployment this database belongs to; one row.
 ORIGIN = Table(
     "origin",
@@ -85,7 +96,7 @@ JOBS = Table(
     Column("block_hash", LargeBinary(32), nullable=False),
     Column("transaction_hash", LargeBinary(32), nullable=False),
     Column("status", String(16), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("retry_at", Float(53), nullable=False),
     Column("due_at", BigInteger, nullable=False),
@@ -93,7 +104,19 @@ JOBS = Table(
     Column("settled_block", BigInteger, nullable=True, index=True),
     Column("created_at", Float(53), nullable=False),
     Column("updated_at", Float(53), nullable=False),
+    #: Consecutive unexpected errors; they end in PARKED.
+    Column("errors", Integer, nullable=False, server_default="0"),
+    #: Consecutive transactions or simulations that reverted.
+    Column("reverts", Integer, nullable=False, server_default="0"),
+    #: Runs that ended without an output.
+    Column("runs", Integer, nullable=False, server_default="0"),
+    #: Key of the transaction that carries the job's present move, which may be that of many jobs.
+    Column("carrier", String(200), nullable=False, server_default="", index=True),
+    #: The replica that runs the model, until when by the database's clock (unix seconds); another may from then on.
+    Column("leased_by", String(64), nullable=False, server_default=""),
+    Column("lease_until", Float(53), nullable=False, server_default="0"),
     Index("ix_jobs_open", "status", "due_at", "retry_at"),
+    Index("ix_jobs_queue", "status", "retry_at", "block_number"),
     Index("ix_jobs_statement", "model_id", "input_root"),
 )
 
@@ -112,6 +135,17 @@ SIGNED_DIGESTS = Table(
     Index("ix_signed_digests_digest", "digest"),
 )
 
+#: INVARIANT: one row per operator, model and input: where bits are promised, a second output can never be sworn, not by
+#: two replicas at once, and not when the jobs are long gone. Nothing is removed here: two outputs convict for ever.
+STATEMENTS = Table(
+    "statements",
+    METADATA,
+    Column("operator", String(42), primary_key=True),
+    Column("model_id", LargeBinary(32), primary_key=True),
+    Column("input_root", LargeBinary(32), primary_key=True),
+    Column("output_root", LargeBinary(32), nullable=False),
+)
+
 #: Inputs that were fetched: whoever named the place may take them away before a dispute needs them.
 PAYLOADS = Table(
     "payloads",
@@ -128,7 +162,7 @@ DEFENCES = Table(
     Column("result_id", LargeBinary(32), primary_key=True),
     Column("block_number", BigInteger, nullable=False, index=True),
     Column("status", String(16), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("retry_at", Float(53), nullable=False),
     Column("due_at", BigInteger, nullable=False),
@@ -173,7 +207,7 @@ CLAIMS = Table(
     Column("block_hash", LargeBinary(32), nullable=False),
     Column("transaction_hash", LargeBinary(32), nullable=False),
     Column("status", String(16), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("retry_at", Float(53), nullable=False),
     Column("due_at", BigInteger, nullable=False),
@@ -221,6 +255,8 @@ TRANSACTIONS = Table(
     Column("block_number", BigInteger, nullable=True),
     Column("succeeded", SmallInteger, nullable=True),
     Column("note", String(64), nullable=False),
+    Column("margin_percent", SmallInteger, nullable=False, server_default="25"),
+    Column("deadline", BigInteger, nullable=True),
     Column("updated_at", Float(53), nullable=False),
     UniqueConstraint("chain_id", "sender", "nonce"),
     Index("ix_transactions_live", "sender", "status", "nonce"),
@@ -237,4 +273,53 @@ ATTEMPTS = Table(
     Column("max_fee_wei", Amount, nullable=False),
     Column("tip_wei", Amount, nullable=False),
     Column("signed_at", Float(53), nullable=False),
+    #: 1 = this form is an empty transfer to ourselves that gives the nonce up.
+    Column("cancels", SmallInteger, nullable=False, server_default="0"),
+)
+
+#: Models, and models with inputs, whose runs took their worker down with them.
+QUARANTINE = Table(
+    "quarantine",
+    METADATA,
+    #: A model id (32 bytes), or a model id and an input root (64 bytes).
+    Column("subject", LargeBinary(64), primary_key=True),
+    Column("crashes", Integer, nullable=False),
+    #: 1 = not served.
+    Column("barred", SmallInteger, nullable=False),
+    #: Unix seconds until which it is barred; None = until a person clears it.
+    Column("until", Float(53), nullable=True),
+    Column("reason", Words, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+)
+
+#: Who leads in what; the epoch grows with every takeover, and old leaders are known by it.
+LEADERS = Table(
+    "leaders",
+    METADATA,
+    Column("subject", String(120), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", String(64), nullable=False),
+    #: By the database's clock, unix seconds.
+    Column("since", Float(53), nullable=False),
+)
+
+#: The watchers that share this database, for people and for each other.
+REPLICAS = Table(
+    "replicas",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("version", String(40), nullable=False),
+    #: What the replica's trace folder calls itself; None where it keeps none.
+    Column("trace_folder", String(64), nullable=True),
+    #: By the database's clock, unix seconds.
+    Column("started_at", Float(53), nullable=False),
+    Column("seen_at", Float(53), nullable=False),
+)
+
+#: The oldest revision of the schema whose code can still use this database; one row.
+SCHEMA_FLOOR = Table(
+    "schema_floor",
+    METADATA,
+    Column("revision", String(32), primary_key=True),
 )
