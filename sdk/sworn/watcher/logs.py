@@ -13,7 +13,34 @@ from structlog.typing import FilteringBoundLogger, WrappedLogger
 from sworn.watcher.settings import MASK, LogFormat, mask_url
 
 _SECRET_NAME = re.compile(r"password|secret|private|mnemonic|token", re.IGNORECASE)
-_URL = re.compile(r"\b(?:https?|wss?|postgresql(?:\+\w+)?)://[^\s'\"<>)\]}]+")
+# Any scheme: what is fetched, stored and connected to by URL changes faster than a list of schemes. Content ids are
+# public. SAFETY: the scheme is bounded, as strangers choose texts that end up here.
+_URL = re.compile(r"\b(?!(?:ipfs|ipns)://)[a-z][a-z0-9+.\-]{0,30}://[^\s'\"<>)\]}]+", re.IGNORECASE)
+# HTTP clients put the path of a URL, where keys are, into their messages without its host.
+_URL_PATH = re.compile(r"(?<=with url: )\S+")
+
+
+class _Unfailing:
+    """A stream that loses lines rather than raise: a full disk or a closed pipe stops nobody's defence."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, text: str) -> None:
+        try:
+            if self._lost:
+                self._stream.write(f'{{"level": "error", "event": "log_lines_lost", "lines": {self._lost}}}\n')
+                self._lost = 0
+            self._stream.write(text)
+        except OSError:
+            self._lost += text.count("\n")
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._lost += 1
 
 
 def make_logger(stream: TextIO, *, form: LogFormat = LogFormat.JSON, level: str = "info") -> FilteringBoundLogger:
@@ -24,7 +51,7 @@ def make_logger(stream: TextIO, *, form: LogFormat = LogFormat.JSON, level: str 
         else structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        structlog.PrintLogger(_Unfailing(stream)),  # type: ignore[arg-type]  # it writes and flushes, no more
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -46,7 +73,9 @@ def _shown(value: Any) -> Any:
     if isinstance(value, bytes):
         return "0x" + value.hex()
     if isinstance(value, str):
-        return _URL.sub(lambda match: mask_url(match.group()), value)
+        if "://" not in value and "url: " not in value:
+            return value
+        return _URL_PATH.sub(MASK, _URL.sub(lambda match: mask_url(match.group()), value))
     if isinstance(value, (list, tuple)):
         return [_shown(item) for item in value]
     if isinstance(value, dict):
