@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import psutil
 import pytest
-from tests.support import graphs
+from tests.support import graphs, workforces
+from tests.support.workforces import KINDS, is_gone, until
 
 from sworn.engine import RunLimits
 from sworn.engine.onnx_engine import OnnxEngine
-from sworn.errors import EngineError, RunFailed, RunOutOfMemory, RunTimedOut
+from sworn.engine.process import ProcessWorker
+from sworn.engine.workers import Workforce
+from sworn.errors import EngineError, RunFailed, RunOutOfMemory, RunTimedOut, WorkerCrashed
 
 LIMITS = RunLimits(timeout_s=30.0, memory_bytes=256 << 20)
 PAIR = {"x": np.array([3, 4], dtype=np.float32), "y": np.array([1, 1], dtype=np.float32)}
@@ -26,20 +29,19 @@ X = {"x": np.array([1, -1], dtype=np.float32)}
 TRAP = {"x": np.array([-(2**31)], dtype=np.int32), "by": np.array([-1], dtype=np.int32)}
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def workforce(request: pytest.FixtureRequest) -> Iterator[Workforce]:
+    """Where the workers are: limits hold everywhere."""
+    with workforces.workforce(request.param) as found:
+        yield found
+
+
 @pytest.fixture
-def engine() -> Iterator[OnnxEngine]:
+def engine(workforce: Workforce) -> Iterator[OnnxEngine]:
     """An engine with a running worker."""
-    with OnnxEngine() as running:
+    with OnnxEngine(workforce=workforce) as running:
         running.run(graphs.adder(), PAIR, limits=LIMITS)
         yield running
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float = 20.0) -> bool:
-    """Whether a condition came true in time."""
-    deadline = time.monotonic() + timeout_s
-    while not (is_true := condition()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return is_true
 
 
 def in_background(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
@@ -63,11 +65,6 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, be it that nobody has asked for its exit status."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 def kill_once_loaded(engine: OnnxEngine, *, sessions_built: int) -> None:
     """Kills the only worker as soon as the engine has loaded so many models."""
     assert until(lambda: engine.sessions_built == sessions_built)
@@ -87,7 +84,7 @@ def test_run_over_its_time_is_killed_and_the_next_gets_a_fresh_worker(engine: On
     with pytest.raises(RunTimedOut):
         engine.run(graphs.endless_loop(), X, limits=RunLimits(timeout_s=0.5))
     assert 0.5 <= time.monotonic() - began < 5
-    assert not psutil.pid_exists(old)
+    assert until(lambda: is_gone(old))
     assert works(engine) and engine.worker_pids != (old,)
 
 
@@ -112,17 +109,20 @@ def test_run_within_its_memory_succeeds_where_more_would_not(engine: OnnxEngine)
     assert works(engine)
 
 
-def test_run_that_touches_more_memory_than_allowed_is_killed_from_outside(
-    engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_that_touches_more_memory_than_allowed_is_killed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel sets no limit, the watch sees the memory grow and kills."""
+    engine = OnnxEngine()
+    assert works(engine)
     (pid,) = engine.worker_pids
     soon_s = cpu_s(pid) + 0.2
-    process = engine._pool._idle[0]._process
+    (worker,) = engine.pool._idle
+    assert isinstance(worker, ProcessWorker)
+    process = worker._process
     monkeypatch.setattr(process, "used_bytes", lambda: 10 << 30 if cpu_s(pid) > soon_s else 0)
-    with pytest.raises(RunOutOfMemory):
-        engine.run(graphs.endless_loop(), X, limits=LIMITS)
-    assert works(engine)
+    with engine:
+        with pytest.raises(RunOutOfMemory):
+            engine.run(graphs.endless_loop(), X, limits=LIMITS)
+        assert works(engine)
 
 
 def test_load_that_needs_too_much_memory_is_refused(engine: OnnxEngine) -> None:
@@ -138,7 +138,7 @@ def test_load_over_its_time_is_killed(engine: OnnxEngine) -> None:
     os.kill(old, signal.SIGSTOP)
     with pytest.raises(RunTimedOut):
         engine.run(graphs.unary("Neg"), X, limits=RunLimits(load_timeout_s=0.3))
-    assert not psutil.pid_exists(old) and works(engine)
+    assert until(lambda: is_gone(old)) and works(engine)
 
 
 def test_model_that_crashes_the_runtime_fails_and_the_engine_recovers(engine: OnnxEngine) -> None:
@@ -162,7 +162,7 @@ def test_worker_killed_once_by_a_stranger_is_replaced_and_twice_fails_the_run(en
     kill_once_loaded(engine, sessions_built=2)
     kill_once_loaded(engine, sessions_built=3)
     thread.join(timeout=10)
-    assert [type(error) for error in outcome] == [RunFailed]
+    assert [type(error) for error in outcome] == [WorkerCrashed]
     assert works(engine)
 
 
@@ -175,7 +175,7 @@ def test_engine_closed_during_a_run_ends_it_without_blaming_the_model(engine: On
     engine.close()
     thread.join(timeout=10)
     assert [type(error) for error in outcome] == [EngineError]
-    assert not psutil.pid_exists(pid)
+    assert until(lambda: is_gone(pid))
 
 
 def test_engine_whose_process_is_killed_leaves_no_orphan() -> None:
@@ -203,9 +203,9 @@ def test_engine_whose_process_is_killed_leaves_no_orphan() -> None:
     assert until(lambda: is_gone(pid))
 
 
-def test_worker_environment_holds_no_secrets(engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_environment_holds_no_secrets(workforce: Workforce, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a watcher keeps in its environment does not reach the process that runs strangers' models."""
     monkeypatch.setenv("SWORN_KEYSTORE_PASSWORD", "correct horse")
-    with OnnxEngine() as fresh:
+    with OnnxEngine(workforce=workforce) as fresh:
         assert works(fresh)
         assert "SWORN_KEYSTORE_PASSWORD" not in psutil.Process(fresh.worker_pids[0]).environ()

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from tests.support import graphs
+from tests.support import graphs, workforces
+from tests.support.workforces import KINDS
 
 from sworn.engine import RunLimits
 from sworn.engine.onnx_engine import OnnxEngine
+from sworn.engine.workers import Workforce
 from sworn.errors import (
     ConfigurationError,
     EngineError,
@@ -31,10 +33,17 @@ PAIR = {"x": np.array([3, 4], dtype=np.float32), "y": np.array([1, 1], dtype=np.
 X = {"x": np.array([1, -1], dtype=np.float32)}
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def workforce(request: pytest.FixtureRequest) -> Iterator[Workforce]:
+    """Where the workers are: what an engine promises holds everywhere."""
+    with workforces.workforce(request.param) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def engine() -> Iterator[OnnxEngine]:
+def engine(workforce: Workforce) -> Iterator[OnnxEngine]:
     """One engine for all: no model may spoil it for the next."""
-    with OnnxEngine() as running:
+    with OnnxEngine(workforce=workforce) as running:
         yield running
 
 
@@ -93,12 +102,12 @@ def test_engine_on_bytes_that_are_no_model_refuses(engine: OnnxEngine, kind: str
 
 
 def test_engine_on_a_graph_that_only_onnxruntime_refuses_raises_a_model_error(
-    engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch
+    engine: OnnxEngine, workforce: Workforce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What passes the schema reader but not the runtime is translated from the worker's report."""
     schema = engine.schema(graphs.unary("Neg"))
     monkeypatch.setattr("sworn.engine.onnx_engine.schema_of", lambda _: schema)
-    with OnnxEngine() as fresh:
+    with OnnxEngine(workforce=workforce) as fresh:
         with pytest.raises(ModelMalformed):
             fresh.run(b"\xff\xff\xff\xff", X, limits=LIMITS)
         with pytest.raises(ModelError):
@@ -152,10 +161,10 @@ def test_engine_on_a_run_that_the_runtime_refuses_fails_and_goes_on(engine: Onnx
     assert engine.worker_pids == pids
 
 
-def test_engine_on_the_same_artifact_builds_one_session() -> None:
+def test_engine_on_the_same_artifact_builds_one_session(workforce: Workforce) -> None:
     """A session is built once, and again only after newer ones pushed it out."""
     first, second, third = (graphs.adder(name) for name in ("first", "second", "third"))
-    with OnnxEngine(max_sessions=2) as fresh:
+    with OnnxEngine(max_sessions=2, workforce=workforce) as fresh:
         built = []
         for artifact in (first, first, second, first, third, first, second):
             fresh.run(artifact, PAIR, limits=LIMITS)
@@ -163,7 +172,7 @@ def test_engine_on_the_same_artifact_builds_one_session() -> None:
     assert built == [1, 1, 2, 2, 3, 3, 4]
 
 
-def test_engine_for_many_threads_gives_each_its_own_answer() -> None:
+def test_engine_for_many_threads_gives_each_its_own_answer(workforce: Workforce) -> None:
     """Callers share two workers without getting each other's outputs."""
     wrong: list[int] = []
 
@@ -173,7 +182,7 @@ def test_engine_for_many_threads_gives_each_its_own_answer() -> None:
             if shared.run(graphs.adder(), inputs, limits=LIMITS)["total"].tolist() != [number, number]:
                 wrong.append(number)
 
-    with OnnxEngine(workers=2) as shared:
+    with OnnxEngine(workers=2, workforce=workforce) as shared:
         threads = [threading.Thread(target=call, args=(number,)) for number in range(6)]
         for thread in threads:
             thread.start()
@@ -182,9 +191,9 @@ def test_engine_for_many_threads_gives_each_its_own_answer() -> None:
         assert not wrong and 1 <= len(shared.worker_pids) <= 2
 
 
-def test_engine_after_close_refuses_to_run() -> None:
+def test_engine_after_close_refuses_to_run(workforce: Workforce) -> None:
     """Closing twice is fine; running afterwards says that the engine is closed, not that the model failed."""
-    closed = OnnxEngine()
+    closed = OnnxEngine(workforce=workforce)
     closed.run(graphs.adder(), PAIR, limits=LIMITS)
     closed.close()
     closed.close()
@@ -193,8 +202,9 @@ def test_engine_after_close_refuses_to_run() -> None:
     assert type(caught.value) is EngineError and closed.worker_pids == ()
 
 
-def test_engine_with_an_absent_provider_says_which_there_are() -> None:
+def test_engine_with_an_absent_provider_says_which_there_are(workforce: Workforce) -> None:
     """A provider that this build of onnxruntime lacks is a matter of configuration."""
-    with OnnxEngine(provider="DmlExecutionProvider") as absent, pytest.raises(ConfigurationError) as caught:
+    engine = OnnxEngine(provider="DmlExecutionProvider", workforce=workforce)
+    with engine as absent, pytest.raises(ConfigurationError) as caught:
         absent.run(graphs.adder(), PAIR, limits=LIMITS)
     assert "CPUExecutionProvider" in str(caught.value)

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from tests.support import graphs
+from tests.support import graphs, workforces
+from tests.support.workforces import KINDS, is_gone, until
 
 import sworn
 from sworn.codec.tensors import encode_tensors
@@ -23,6 +25,7 @@ from sworn.dispute.model_disclosure import check_model, show_model
 from sworn.engine import IdentifiedModel, ModelSource, RunLimits, program_checks
 from sworn.engine.exact import ExactExecutor
 from sworn.engine.program_engine import ProgramEngine
+from sworn.engine.workers import Workforce
 from sworn.errors import (
     CastOutOfRange,
     ConfigurationError,
@@ -60,17 +63,24 @@ X = {"x": np.array([1, -1], dtype=np.float32)}
 LIMITS = RunLimits(timeout_s=20.0)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def workforce(request: pytest.FixtureRequest) -> Iterator[Workforce]:
+    """Where the workers are: what an engine promises holds everywhere."""
+    with workforces.workforce(request.param) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def engine() -> Iterator[ProgramEngine]:
+def engine(workforce: Workforce) -> Iterator[ProgramEngine]:
     """One engine for all: no model may spoil it for the next."""
-    with ProgramEngine() as running:
+    with ProgramEngine(workforce=workforce) as running:
         yield running
 
 
 @pytest.fixture
-def mortal() -> Iterator[ProgramEngine]:
+def mortal(workforce: Workforce) -> Iterator[ProgramEngine]:
     """An engine whose running worker may be killed."""
-    with ProgramEngine() as running:
+    with ProgramEngine(workforce=workforce) as running:
         assert works(running)
         yield running
 
@@ -225,7 +235,7 @@ def test_worker_killed_while_idle_is_replaced_and_compiles_again(mortal: Program
     """The next run starts another process and gives the same."""
     (old,), built = mortal.worker_pids, mortal.programs_built
     os.kill(old, signal.SIGKILL)
-    psutil.Process(old).wait(10)
+    assert until(lambda: is_gone(old))
     assert works(mortal)
     assert mortal.worker_pids != (old,) and mortal.programs_built == built + 1
 
@@ -242,7 +252,7 @@ def test_worker_that_hangs_is_killed_at_its_limit(mortal: ProgramEngine) -> None
         os.kill(old, signal.SIGSTOP)
         with pytest.raises(RunTimedOut):
             hang()
-        assert not psutil.pid_exists(old)
+        assert until(partial(is_gone, old))
         assert works(mortal)
 
 
@@ -266,9 +276,9 @@ def test_worker_over_its_memory_is_stopped(mortal: ProgramEngine) -> None:
     assert works(mortal)
 
 
-def test_engine_closed_refuses_without_blaming_the_model() -> None:
+def test_engine_closed_refuses_without_blaming_the_model(workforce: Workforce) -> None:
     """Nothing runs after the end, and no process is left."""
-    engine = ProgramEngine()
+    engine = ProgramEngine(workforce=workforce)
     model = identified(engine, NEGATE)
     (pid,) = engine.worker_pids
     engine.close()
@@ -276,13 +286,13 @@ def test_engine_closed_refuses_without_blaming_the_model() -> None:
     with pytest.raises(EngineError) as caught:
         engine.run(model, X)
     assert type(caught.value) is EngineError
-    assert not psutil.pid_exists(pid)
+    assert until(lambda: is_gone(pid))
 
 
-def test_worker_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_environment_holds_no_secrets(workforce: Workforce, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a watcher keeps in its environment does not reach the process that compiles strangers' models."""
     monkeypatch.setenv("SWORN_PRIVATE_KEY", "0x" + "17" * 32)
-    with ProgramEngine() as fresh:
+    with ProgramEngine(workforce=workforce) as fresh:
         assert works(fresh)
         assert "SWORN_PRIVATE_KEY" not in psutil.Process(fresh.worker_pids[0]).environ()
 
@@ -324,7 +334,7 @@ def test_worker_that_reports_a_broken_machine_is_not_used(tmp_path: Path) -> Non
         "channel.tell({'status': 'error', 'error': 'ConfigurationError', 'detail': 'no IEEE 754'})\n"
     )
     with ProgramEngine() as engine:
-        engine._pool._program = program
+        engine.pool._program = program
         with pytest.raises(ConfigurationError, match="no IEEE 754"):
             identified(engine, NEGATE)
     with pytest.raises(ConfigurationError, match="workers"):
@@ -342,6 +352,6 @@ def test_worker_that_dies_on_a_model_twice_fails_the_run(tmp_path: Path) -> None
         "channel.serve({'load': lambda message: os._exit(3)})\n"
     )
     with ProgramEngine() as engine:
-        engine._pool._program = program
+        engine.pool._program = program
         with pytest.raises(RunFailed, match="2 workers"):
             identified(engine, NEGATE)

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from sworn.engine import worker as worker_program
 from sworn.engine.pool import WorkerPool
-from sworn.engine.process import Clock, Worker
+from sworn.engine.process import START_TIMEOUT_S, Processes
 from sworn.engine.protocol import RunLimits
 from sworn.engine.tensors import checked_inputs, checked_outputs
+from sworn.engine.watch import Clock
 from sworn.engine.worker import Message, pack_tensor, unpack_tensor
+from sworn.engine.workers import Worker, Workforce
 from sworn.errors import (
     ConfigurationError,
     ModelMalformed,
@@ -85,6 +87,7 @@ class OnnxEngine:
         max_sessions: int = 8,
         optimisation: Optimisation = Optimisation.ALL,
         max_input_elements: int = DEFAULT_MAX_INPUT_ELEMENTS,
+        workforce: Workforce | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         numbers: dict[str, object] = {
@@ -106,12 +109,15 @@ class OnnxEngine:
         }
         self._max_sessions = max_sessions
         self._max_input_elements = max_input_elements
-        self._pool = WorkerPool(
+        self._own = Processes(clock=clock) if workforce is None else None
+        #: For whoever minds the memory of several engines.
+        self.pool = WorkerPool(
             program=Path(worker_program.__file__),
             workers=workers,
             capacity=max_sessions,
-            clock=clock,
             welcome=self._welcome,
+            start_timeout_s=START_TIMEOUT_S,
+            workforce=workforce or self._own or Processes(clock=clock),
         )
         self._lock = threading.Lock()
         self._schemas: OrderedDict[str, Schema] = OrderedDict()
@@ -119,34 +125,51 @@ class OnnxEngine:
     @property
     def sessions_built(self) -> int:
         """How often a model was loaded rather than found in a worker's cache."""
-        return self._pool.loads
+        return self.pool.loads
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the workers that have been started."""
-        return self._pool.pids
+        return self.pool.pids
 
     def schema(self, artifact: bytes) -> Schema:
         """Names, dtypes and shapes of inputs and outputs; raises `ModelError`."""
         return self._schema(artifact, hashlib.sha256(artifact).hexdigest())
 
-    def run(self, artifact: bytes, inputs: Tensors, *, limits: RunLimits | None = None) -> dict[str, NDArray[Any]]:
+    def run(
+        self, artifact: bytes, inputs: Tensors, *, limits: RunLimits | None = None, digest: str | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Outputs by name, in the schema's order, shapes and dtypes.
 
-        Waits for a free worker, which no limit counts. Raises `InputRejected`, `RunTimedOut`, `RunOutOfMemory`,
+        Waits for a free worker, which no limit counts. ``digest`` is of this artifact and no other; without it, the
+        artifact is hashed. Raises `InputRejected`, `RunTimedOut`, `RunOutOfMemory`,
         `RunNotFinite`, `RunFailed`, `ModelError`, or `EngineError` when the engine is closed or no worker starts.
         """
-        digest = hashlib.sha256(artifact).hexdigest()
+        digest = digest or hashlib.sha256(artifact).hexdigest()
         schema = self._schema(artifact, digest)
         arrays = checked_inputs(schema, inputs, max_elements=self._max_input_elements)
         bounds = RunLimits() if limits is None else limits
-        key = json.dumps([digest, self._settings], sort_keys=True)
+        key = self._key(digest)
+
+        packed = [pack_tensor(name, array) for name, array in arrays.items()]
+        order = {
+            "operation": "run",
+            "key": key,
+            "provider": self._settings["provider"],
+            "outputs": [spec.name for spec in schema.outputs],
+            "tensors": [entry for entry, _ in packed],
+        }
 
         def work(worker: Worker) -> Message:
-            self._load(worker, artifact, key, limits=bounds)
-            return self._execute(worker, key, arrays, schema=schema, limits=bounds)
+            blobs = [blob for _, blob in packed]
+            answer = self.pool.ask(
+                worker, order, blobs, limits=bounds, load=lambda: self._load(worker, artifact, key, limits=bounds)
+            )
+            if answer.header.get("status") != "done":
+                raise self._error(worker, answer)
+            return answer
 
-        answer = self._pool.attempt(key, work)
+        answer = self.pool.attempt(key, work)
         try:
             entries = zip(answer.header["tensors"], answer.blobs, strict=True)
             outputs = dict(unpack_tensor(entry, blob) for entry, blob in entries)
@@ -154,15 +177,25 @@ class OnnxEngine:
             raise RunFailed("the worker gave outputs that cannot be read") from error
         return checked_outputs(schema, outputs)
 
+    def prepare(self, artifact: bytes, *, limits: RunLimits | None = None, digest: str | None = None) -> None:
+        """Has every worker load a model. Raises as `run` does, but nothing about inputs."""
+        key, bounds = self._key(digest or hashlib.sha256(artifact).hexdigest()), limits or RunLimits()
+        self.pool.everywhere(key, lambda worker: self._load(worker, artifact, key, limits=bounds))
+
     def close(self) -> None:
         """Kills every worker; runs under way raise `EngineError`. Idempotent."""
-        self._pool.close()
+        self.pool.close()
+        if self._own is not None:
+            self._own.close()
 
     def __enter__(self) -> OnnxEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _key(self, digest: str) -> str:
+        return json.dumps([digest, self._settings], sort_keys=True)
 
     def _schema(self, artifact: bytes, digest: str) -> Schema:
         with self._lock:
@@ -182,30 +215,9 @@ class OnnxEngine:
             raise ConfigurationError(f"this onnxruntime has no {self._settings['provider']}; it has {known}")
 
     def _load(self, worker: Worker, artifact: bytes, key: str, *, limits: RunLimits) -> None:
-        answer = self._pool.load(worker, key, self._settings, artifact, limits=limits)
+        answer = self.pool.load(worker, key, self._settings, artifact, limits=limits)
         if answer.header.get("status") != "loaded":
             raise self._error(worker, answer)
-
-    def _execute(
-        self, worker: Worker, key: str, arrays: dict[str, NDArray[Any]], *, schema: Schema, limits: RunLimits
-    ) -> Message:
-        packed = [pack_tensor(name, array) for name, array in arrays.items()]
-        header = {
-            "operation": "run",
-            "key": key,
-            "provider": self._settings["provider"],
-            "outputs": [spec.name for spec in schema.outputs],
-            "tensors": [entry for entry, _ in packed],
-        }
-        answer = worker.exchange(
-            header,
-            [blob for _, blob in packed],
-            timeout_s=limits.timeout_s,
-            memory_bytes=limits.memory_bytes,
-        )
-        if answer.header.get("status") != "done":
-            raise self._error(worker, answer)
-        return answer
 
     def _error(self, worker: Worker, answer: Message) -> SwornError:
         kind = _STATUS_ERRORS.get(str(answer.header.get("status")), RunFailed)

@@ -7,24 +7,21 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+from sworn.engine.watch import Clock, Watchman
 from sworn.engine.worker import Message, MessageTooLarge, read_message, write_message
-from sworn.errors import EngineError, RunOutOfMemory, RunTimedOut
-
-Clock = Callable[[], float]
-#: Looks at a worker's first message, which says what it can do. Raises `ConfigurationError` when that is not enough.
-Welcome = Callable[[dict[str, Any]], None]
+from sworn.engine.workers import Post, WorkerDied
+from sworn.errors import EngineError, RunOutOfMemory
 
 #: Python, numpy and onnxruntime load in half a second; a starved machine may need this long.
 START_TIMEOUT_S = 60.0
 _START_MEMORY_BYTES = 4 << 30
-#: Memory can outgrow its limit by what is touched in this time, about 20 MB at the speed of one core.
-_WATCH_INTERVAL_S = 0.02
 #: A process whose pipe has closed is about to end; its exit status is worth this wait.
 _END_TIMEOUT_S = 1.0
 #: What loaders, drivers and temporary files need; everything else, secrets above all, stays out of the worker.
@@ -32,23 +29,45 @@ _ENVIRONMENT_NAMES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROO
 _ENVIRONMENT_PREFIXES = ("NUMBA_CACHE_", "CUDA_", "NVIDIA_", "ROCM_", "HIP_", "LC_")
 
 
-class WorkerDied(Exception):
-    """The process ended in the middle of an exchange without having broken a limit."""
+class _Memory:
+    """Reads a process's resident memory; on Linux from a file that stays open, as every run asks twice."""
+
+    def __init__(self, pid: int) -> None:
+        self._probe = psutil.Process(pid)
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+        self._file = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC) if sys.platform == "linux" else None
+
+    def used_bytes(self) -> int:
+        """0 once the process has ended."""
+        file = self._file
+        try:
+            if file is not None:
+                return int(os.pread(file, 256, 0).split()[1]) * self._page_bytes
+            return int(self._probe.memory_info().rss)
+        except (OSError, IndexError, ValueError, psutil.Error):
+            return 0
+
+    def close(self) -> None:
+        """Closes the file; idempotent."""
+        # SAFETY: forgotten first, as its number may soon be another file's.
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
 
 class _Process:
     """A started process, its pipes and its memory; raises `EngineError` when it does not start."""
 
-    def __init__(self, *, program: Path, capacity: int) -> None:
+    def __init__(self, *, program: Path, capacity: int, environment: Mapping[str, str]) -> None:
         try:
             self.handle = subprocess.Popen(
                 [sys.executable, "-P", str(program), str(capacity)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=_environment(),
+                env={**_environment(), **environment},
             )
-            self._probe = psutil.Process(self.handle.pid)
+            self._memory = _Memory(self.handle.pid)
         except (OSError, psutil.Error) as error:
             raise EngineError("a worker process could not be started") from error
         if self.handle.stdin is None or self.handle.stdout is None:
@@ -58,10 +77,7 @@ class _Process:
 
     def used_bytes(self) -> int:
         """Resident memory; 0 once the process has ended."""
-        try:
-            return int(self._probe.memory_info().rss)
-        except psutil.Error:
-            return 0
+        return self._memory.used_bytes()
 
     def exit_status(self) -> int | None:
         """Waits for the end of a process whose pipe has closed; None when it does not come."""
@@ -70,60 +86,31 @@ class _Process:
         except subprocess.TimeoutExpired:
             return None
 
+    def kill(self) -> None:
+        """Kills it."""
+        self.handle.kill()
+
     def end(self) -> None:
         """Kills it and waits for its end."""
         self.handle.kill()
         self.handle.wait()
 
-
-class _Watch:
-    """Kills a process that outlives its deadline or outgrows its memory, and remembers which."""
-
-    def __init__(self, process: _Process, *, timeout_s: float, memory_bytes: int, clock: Clock) -> None:
-        self._process = process
-        self._clock = clock
-        self._deadline = clock() + timeout_s
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="sworn-engine-watch", daemon=True)
-        self._timeout_s = timeout_s
-        self._memory_bytes = memory_bytes
-        self._ceiling_bytes = memory_bytes + process.used_bytes()
-        self.broken: EngineError | None = None
-
-    def __enter__(self) -> _Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(min(_WATCH_INTERVAL_S, max(self._deadline - self._clock(), 0.0))):
-            if self._clock() >= self._deadline:
-                self.broken = RunTimedOut(f"not done after {self._timeout_s:g} s")
-            elif self._process.used_bytes() > self._ceiling_bytes:
-                self.broken = RunOutOfMemory(f"more than {self._memory_bytes} bytes of memory")
-            if self.broken is not None:
-                self._process.handle.kill()
-                return
+    def release(self) -> None:
+        """Closes what leads to it, once it has ended and nobody watches it."""
+        self._memory.close()
+        for pipe in (self.requests, self.answers):
+            # What the dead process never read is flushed into a broken pipe.
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
-class Worker:
-    """A process that holds prepared models; `start` brings it up, and after `close` it stays down.
+class ProcessWorker:
+    """A `Worker` that is a process on this machine."""
 
-    It runs ``program``, a file that speaks the messages of `worker` and keeps ``capacity`` models. One thread at a time
-    may exchange messages with it; any thread may close it.
-    """
-
-    def __init__(
-        self, *, program: Path, capacity: int, clock: Clock, welcome: Welcome, start_timeout_s: float = START_TIMEOUT_S
-    ) -> None:
-        self._program = program
-        self._start_timeout_s = start_timeout_s
-        self._capacity = capacity
-        self._clock = clock
-        self._welcome = welcome
+    def __init__(self, *, post: Post, watchman: Watchman, environment: Mapping[str, str]) -> None:
+        self._post = post
+        self._environment = environment
+        self._watchman = watchman
         self._process: _Process | None = None
         self._is_closed = False
         self._lock = threading.Lock()
@@ -146,15 +133,19 @@ class Worker:
             return
         with self._sound():
             process = self._spawn()
+            watch = self._watchman.begin(
+                process, timeout_s=self._post.start_timeout_s, memory_bytes=_START_MEMORY_BYTES
+            )
             try:
-                with self._start_watch(process):
-                    header = read_message(process.answers).header
+                header = read_message(process.answers).header
             except (EOFError, OSError, ValueError, MessageTooLarge) as error:
                 status = process.exit_status()
                 raise EngineError(f"a worker process could not be started (exit status {status})") from error
+            finally:
+                self._watchman.end(watch)
             if header.get("status") == "unavailable":
                 raise EngineError(f"a worker process could not be started: {header.get('detail')}")
-            self._welcome(header)
+            self._post.welcome(header)
 
     def exchange(
         self,
@@ -169,21 +160,26 @@ class Worker:
         if process is None:
             raise WorkerDied("not started")
         limits = {"timeout_s": timeout_s, "memory_bytes": memory_bytes}
-        watch = _Watch(process, timeout_s=timeout_s, memory_bytes=memory_bytes, clock=self._clock)
         with self._sound():
+            watch = self._watchman.begin(process, timeout_s=timeout_s, memory_bytes=memory_bytes)
             try:
-                with watch:
-                    write_message(process.requests, {**header, **limits}, blobs)
-                    answer = read_message(process.answers, max_bytes=memory_bytes)
+                write_message(process.requests, {**header, **limits}, blobs)
+                answer = read_message(process.answers, max_bytes=memory_bytes)
             except MessageTooLarge as error:
                 raise RunOutOfMemory(f"a message is too large: {error}") from error
             except (EOFError, OSError, ValueError) as error:
                 if watch.broken is not None:
                     raise watch.broken from error
                 raise WorkerDied(f"exit status {process.exit_status()}") from error
+            finally:
+                self._watchman.end(watch)
             if watch.broken is not None:
                 raise watch.broken
             return answer
+
+    def used_bytes(self) -> int:
+        """Resident memory of the process."""
+        return 0 if self._process is None else self._process.used_bytes()
 
     def close(self) -> None:
         """Kills the process and waits for its end; idempotent."""
@@ -198,10 +194,7 @@ class Worker:
         self.close()
         if self._process is None:
             return
-        for pipe in (self._process.requests, self._process.answers):
-            # What the dead process never read is flushed into a broken pipe.
-            with contextlib.suppress(OSError):
-                pipe.close()
+        self._process.release()
 
     @contextlib.contextmanager
     def _sound(self) -> Iterator[None]:
@@ -214,16 +207,31 @@ class Worker:
             if not is_sound:
                 self.close()
 
-    def _start_watch(self, process: _Process) -> _Watch:
-        timeout_s = self._start_timeout_s
-        return _Watch(process, timeout_s=timeout_s, memory_bytes=_START_MEMORY_BYTES, clock=self._clock)
-
     def _spawn(self) -> _Process:
         with self._lock:
             if self._is_closed:
                 raise EngineError("the engine is closed")
-            self._process = _Process(program=self._program, capacity=self._capacity)
+            self._process = _Process(
+                program=self._post.program, capacity=self._post.capacity, environment=self._environment
+            )
             return self._process
+
+
+class Processes:
+    """A `Workforce` of processes on this machine, with one watchman."""
+
+    def __init__(self, *, cache_folder: Path | None = None, clock: Clock = time.monotonic) -> None:
+        """``cache_folder`` is where numba keeps what it has compiled; None = beside the package or the user's cache."""
+        self._watchman = Watchman(clock)
+        self._environment = {} if cache_folder is None else {"NUMBA_CACHE_DIR": str(cache_folder.expanduser())}
+
+    def hire(self, post: Post) -> ProcessWorker:
+        """A process that starts when it is told to."""
+        return ProcessWorker(post=post, watchman=self._watchman, environment=self._environment)
+
+    def close(self) -> None:
+        """Dismisses the watchman; idempotent."""
+        self._watchman.dismiss()
 
 
 def _environment() -> dict[str, str]:

@@ -20,7 +20,7 @@ from sworn.engine.exact import ExactExecutor
 from sworn.engine.identification import CompiledProgram, compile_program
 from sworn.engine.program_checks import check_machine
 from sworn.engine.program_messages import error_to_json, identified_to_json, source_from_json
-from sworn.engine.worker import Channel, Limits, Message, failure, pack_tensor, unpack_tensor
+from sworn.engine.worker import Channel, Limits, Message, failure, forget, pack_tensor, unpack_tensor
 from sworn.errors import ConfigurationError, EngineError, ProfileUnavailable, RunFailed, SwornError
 from sworn.model.exhibit_file import write_exhibit
 from sworn.model.trace_file import TraceWriter
@@ -48,15 +48,17 @@ class _Prepared:
 
     def __init__(self, compiled: CompiledProgram, *, threads: int) -> None:
         self.compiled = compiled
+        self.model_id = compiled.identified.model_id.hex()
         lowered = compiled.lowered
         self.executor = _executor(compiled.identified.model.profile)(lowered.program, lowered.weights, threads=threads)
-        self._is_warm = False
+        #: Whether it runs under its id: what is compiled or laid out by its first run counts as loading.
+        self.is_admitted = False
 
     def warm_up(self) -> None:
-        """One run, once, so that what is compiled or laid out on the first one counts as loading."""
-        if self._is_warm:
+        """One run, once."""
+        if self.is_admitted:
             return
-        self._is_warm = True
+        self.is_admitted = True
         inputs = [np.zeros(each.shape, dtype=each.dtype.numpy) for each in self.compiled.lowered.program.inputs]
         # Zeros may be an input on which the model gives no answer.
         with suppress(EngineError):
@@ -79,12 +81,12 @@ class _Programs:
 
     def __init__(self, *, capacity: int) -> None:
         self._capacity = capacity
-        self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
+        self.kept: OrderedDict[str, _Prepared] = OrderedDict()
 
     def load(self, message: Message) -> Answer:
         """Compiles a model, unless it is here; says what it is, or what is wrong with it."""
         key = message.header["key"]
-        prepared = self._prepared.get(key)
+        prepared = self.kept.get(key)
         if prepared is None and not message.blobs:
             return {"status": "needed"}, []
         try:
@@ -95,20 +97,25 @@ class _Programs:
             return error_to_json(error), []
         except MemoryError as error:
             return failure("memory", error), []
-        while key not in self._prepared and len(self._prepared) >= self._capacity:
-            self._prepared.popitem(last=False)
-        self._prepared[key] = prepared
-        self._prepared.move_to_end(key)
+        while key not in self.kept and len(self.kept) >= self._capacity:
+            self.kept.popitem(last=False)
+        self.kept[key] = prepared
+        self.kept.move_to_end(key)
         return {"status": "loaded", **identified_to_json(prepared.compiled.identified)}, []
 
     def run(self, message: Message) -> Answer:
-        """Runs a model that has been loaded."""
+        """Runs a model that has been loaded under the id that is given."""
         header = message.header
+        prepared = self.kept.get(header["key"])
+        # INVARIANT: nothing runs under an id that has not been held against what the file compiles to.
+        if prepared is None or not prepared.is_admitted or prepared.model_id != header["model_id"]:
+            return {"status": "needed"}, []
+        self.kept.move_to_end(header["key"])
         try:
             with Limits(header):
                 entries = zip(header["tensors"], message.blobs, strict=True)
                 inputs = [unpack_tensor(entry, blob)[1] for entry, blob in entries]
-                outputs, root = self._loaded(header["key"]).run(inputs, trace_file=header["trace_file"])
+                outputs, root = prepared.run(inputs, trace_file=header["trace_file"])
                 if sum(output.nbytes for output in outputs) > header["memory_bytes"]:
                     return {"status": "memory", "detail": "the outputs are larger than the memory limit"}, []
                 packed = [pack_tensor(name, output) for name, output in zip(header["outputs"], outputs, strict=True)]
@@ -139,9 +146,9 @@ class _Programs:
         return _Prepared(compiled, threads=message.header["threads"])
 
     def _loaded(self, key: str) -> _Prepared:
-        if key not in self._prepared:
+        if key not in self.kept:
             raise RunFailed("the model is gone")
-        return self._prepared[key]
+        return self.kept[key]
 
 
 def _admit(prepared: _Prepared, expected: str | None) -> None:
@@ -175,7 +182,14 @@ def main(capacity: int) -> None:
         return
     channel.tell({"status": "ready"})
     programs = _Programs(capacity=capacity)
-    channel.serve({"load": programs.load, "run": programs.run, "exhibit": programs.exhibit})
+    channel.serve(
+        {
+            "load": programs.load,
+            "run": programs.run,
+            "exhibit": programs.exhibit,
+            "forget": lambda message: forget(programs.kept, message),
+        }
+    )
 
 
 if __name__ == "__main__":

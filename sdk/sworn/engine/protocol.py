@@ -67,14 +67,48 @@ class Run:
     trace_root: bytes = ZERO_HASH
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoad:
+    """What an engine has under way for one model, and has had since it started."""
+
+    running: int = 0
+    queued: int = 0
+    #: Runs that have ended, however they did.
+    finished: int = 0
+    #: Runs that were turned away with `EngineBusy`.
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """What an engine has under way."""
+
+    #: Runs that it can make at once, on endpoints too.
+    slots: int
+    running: int
+    queued: int
+    #: Memory of all workers, as last heard.
+    memory_bytes: int
+    #: By model id in hex.
+    models: Mapping[str, ModelLoad] = field(default_factory=dict)
+
+
+class LoadReporter(Protocol):
+    """An `Engine` that says what it has under way."""
+
+    def load(self) -> EngineLoad:
+        """Cheap; whoever scrapes metrics may ask each time."""
+        ...
+
+
 class Engine(Protocol):
     """Runs models in processes that can be killed.
 
     Implementations check inputs against the schema before running (`InputRejected`) and outputs for NaN and infinities
     after it (`RunNotFinite`); they raise `RunTimedOut`, `RunOutOfMemory` or `RunFailed`, never a vendor's exception.
-    A bare `EngineError` says that the engine itself could not work (closed, no worker): it says nothing about the
-    model or its inputs, and the same call may succeed later. So does `ConfigurationError`, of a machine whose
-    arithmetic is not what the profile needs.
+    A bare `EngineError` says that the engine itself could not work (closed, no worker), as do `EngineBusy` and
+    `ModelUnavailable`: they say nothing about the model or its inputs, and the same call may succeed later. So does
+    `ConfigurationError`, of a machine whose arithmetic is not what the profile needs.
     """
 
     def identify(self, source: ModelSource, *, limits: RunLimits) -> IdentifiedModel:

@@ -1,0 +1,185 @@
+"""Who runs next, and who is turned away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+from tests.support.workforces import until
+
+from sworn.engine.fair_queue import FairQueue
+from sworn.engine.terms import ModelTerms
+from sworn.errors import ConfigurationError, EngineBusy, EngineError
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Runner:
+    """A thread that takes a turn and keeps it until it is told to leave."""
+
+    def __init__(self, queue: FairQueue, key: str, order: list[str]) -> None:
+        self.key = key
+        self.leave = threading.Event()
+        self.error: EngineError | None = None
+        self._queue, self._order = queue, order
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def _work(self) -> None:
+        try:
+            with self._queue.turn(self.key):
+                self._order.append(self.key)
+                self.leave.wait(10)
+        except EngineError as error:
+            self.error = error
+
+    def start(self) -> Runner:
+        """Takes its place in the queue, or beside it."""
+        before = self._under_way()
+        self._thread.start()
+        assert until(lambda: self._under_way() != before or not self._thread.is_alive())
+        return self
+
+    def end(self) -> None:
+        """Gives its place back."""
+        self.leave.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def _under_way(self) -> int:
+        return sum(load.running + load.queued for load in self._queue.loads().values())
+
+
+@contextmanager
+def crowd(queue: FairQueue, keys: str) -> Iterator[tuple[list[Runner], list[str]]]:
+    """One runner per letter, and the order in which they ran."""
+    order: list[str] = []
+    runners: list[Runner] = []
+    try:
+        for key in keys:
+            runners.append(Runner(queue, key, order).start())
+        yield runners, order
+    finally:
+        for runner in runners:
+            runner.leave.set()
+        for runner in runners:
+            runner.end()
+
+
+def _is_last(order: list[str], key: str) -> bool:
+    return order[-1:] == [key]
+
+
+def test_queue_with_a_slow_and_a_quick_model_lets_the_quick_one_run_between() -> None:
+    """Whoever has used the least time is next: ten requests for a slow model do not keep a quick one waiting."""
+    clock = Clock()
+    queue = FairQueue(1, clock=clock)
+    with crowd(queue, "sssqq") as (runners, order):
+        for seconds, runner in ((30.0, runners[0]), (0.1, runners[3]), (0.1, runners[4])):
+            assert until(partial(_is_last, order, runner.key))
+            clock.now += seconds
+            runner.end()
+        assert until(lambda: len(order) == 4)
+        assert order == ["s", "q", "q", "s"]
+
+
+def test_queue_after_a_rest_owes_a_model_nothing() -> None:
+    """A model that nobody asked for all night may not take every place in the morning."""
+    clock = Clock()
+    queue = FairQueue(1, clock=clock)
+    with crowd(queue, "a") as (runners, _):
+        clock.now = 1000.0
+        runners[0].end()
+    with crowd(queue, "abb") as (runners, order):
+        clock.now += 5.0
+        runners[0].end()
+        assert until(lambda: len(order) == 2)
+        clock.now += 5.0
+        runners[1].end()
+        assert until(lambda: len(order) == 3)
+    assert order == ["a", "b", "b"]
+    with crowd(queue, "bab") as (runners, order):
+        clock.now += 0.1
+        runners[0].end()
+        assert until(lambda: len(order) == 2)
+    assert order[:2] == ["b", "a"]
+
+
+def test_queue_gives_a_model_no_more_places_than_its_terms() -> None:
+    """One place of two stays free for the others, whatever waits."""
+    queue = FairQueue(2, clock=Clock())
+    queue.arrange("a", ModelTerms(concurrency=1))
+    with crowd(queue, "aab") as (runners, order):
+        assert until(lambda: order == ["a", "b"])
+        assert queue.loads()["a"].queued == 1
+        runners[0].end()
+        assert until(lambda: order == ["a", "b", "a"])
+
+
+def test_queue_that_is_full_turns_away_and_counts_it() -> None:
+    """The caller hears at once that it is not now; nobody who waits is harmed, and other models are taken."""
+    queue = FairQueue(1, clock=Clock())
+    queue.arrange("a", ModelTerms(queue=1))
+    with crowd(queue, "aa") as (runners, order):
+        with pytest.raises(EngineBusy), queue.turn("a"):
+            pass
+        load = queue.loads()["a"]
+        assert (load.running, load.queued, load.refused) == (1, 1, 1)
+        with crowd(queue, "b") as (others, _):
+            runners[0].end()
+            runners[1].end()
+            others[0].end()
+        assert sorted(order) == ["a", "a"]
+    assert queue.loads()["a"].finished == 2
+
+
+def test_queue_that_is_closed_turns_everybody_away() -> None:
+    """Runs that wait end with a bare `EngineError`, as do those that come; whoever runs is left alone."""
+    queue = FairQueue(1, clock=Clock())
+    with crowd(queue, "ab") as (runners, order):
+        queue.close()
+        assert until(lambda: runners[1].error is not None)
+        assert type(runners[1].error) is EngineError
+        with pytest.raises(EngineError), queue.turn("c"):
+            pass
+        runners[0].end()
+    assert order == ["a"]
+
+
+def test_queue_whose_run_fails_gives_its_place_back() -> None:
+    """An error in a run costs no place."""
+    queue = FairQueue(1, clock=Clock())
+    for _ in range(3):
+        with pytest.raises(ValueError), queue.turn("a"):
+            raise ValueError
+    assert queue.loads()["a"].running == 0
+
+
+def test_queue_with_many_models_forgets_those_that_rest() -> None:
+    """A challenger that meets thousands of models does not remember all of them."""
+    queue = FairQueue(1, clock=Clock())
+    queue.arrange("kept", ModelTerms())
+    for number in range(500):
+        with queue.turn(str(number)):
+            pass
+    assert len(queue.loads()) < 100 and "kept" in queue.loads()
+
+
+def test_terms_that_let_nothing_run_are_refused() -> None:
+    """A model that could never run is a mistake in the settings."""
+    with pytest.raises(ConfigurationError):
+        ModelTerms(concurrency=0)
+    with pytest.raises(ConfigurationError):
+        ModelTerms(queue=-1)
+    with pytest.raises(ConfigurationError):
+        FairQueue(0, clock=Clock())
