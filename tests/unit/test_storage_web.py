@@ -17,6 +17,7 @@ import pytest
 
 from sworn.errors import ArtifactCorrupt, ArtifactTooLarge, ArtifactUnavailable
 from sworn.storage import CachedArtifactStore, HttpFetcher, addresses
+from sworn.storage.web import origins_of
 
 ARTIFACT = bytes(range(256)) * 1000
 HASH = hashlib.sha256(ARTIFACT).digest()
@@ -307,6 +308,15 @@ def test_unusable_address_is_unavailable(store: CachedArtifactStore, uri: str) -
     """Empty, impossible, unknown and closed: one typed error."""
     with pytest.raises(ArtifactUnavailable):
         store.get(HASH, uris=(uri,))
+
+
+def test_private_host_that_is_named_leads_to_no_other(server: Server) -> None:
+    """A mirror in one's own network is reached by its host and port alone: its redirects lead only to public hosts."""
+    fetcher = HttpFetcher(private_origins=origins_of([server.uri("x"), "s3://bucket/x"]))
+    assert b"".join(fetcher.open(server.uri("redirect"))) == ARTIFACT
+    for uri in (server.uri("to-private"), server.uri("good", host="127.0.0.2"), f"http://127.0.0.1:{server.port + 1}/"):
+        with pytest.raises(ArtifactUnavailable, match="public internet"):
+            list(fetcher.open(uri))
 
 
 def test_host_without_an_address_is_unavailable(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from sworn.cli import checking
+from sworn.cli import checking, models_files, models_where
 from sworn.cli.command import SIGNING, command
 from sworn.cli.output import facts
 from sworn.cli.session import Session
-from sworn.cli.values import DEFAULT, ModelArgument, ProfileOption, Profiles, ShapeOption, parse_shapes
+from sworn.cli.values import DEFAULT, ProfileOption, Profiles, ShapeOption, parse_shapes
 from sworn.codec.tensors import describe
-from sworn.errors import ConfigurationError
 from sworn.types import Profile, Schema, TensorSpec
 
 if TYPE_CHECKING:
@@ -34,7 +33,8 @@ def register(app: typer.Typer) -> None:
     command(group, "id")(_id)
     command(group, "inspect")(_inspect)
     command(group, "register", options=SIGNING)(_register)
-    command(group, "publish", options=SIGNING)(_publish)
+    models_files.register(group)
+    models_where.register(group)
     checking.register(group)
     app.add_typer(group)
 
@@ -91,32 +91,6 @@ def _register(
     promise = Profile[profile.name].promise
     document = {"model_id": identity, "profile": profile, "promise": promise, "published": list(uri or ())}
     session.output.result(document)
-
-
-def _publish(
-    session: Session,
-    model: ModelArgument,
-    uri: UriOption = None,
-    profile: ProfileOption = DEFAULT,
-    shape: ShapeOption = None,
-) -> None:
-    """Publishes mirrors of a registered model's file; anyone may."""
-    if not uri:
-        raise ConfigurationError("nothing to publish: give --uri URI")
-    session.connect(signing=True)
-    record = session.client.model(model, profile=profile.value, input_shapes=parse_shapes(shape))
-    with session.output.busy("publishing"):
-        for mirror in uri:
-            if mirror not in record.uris:
-                _send_publish(session, record.model_id, mirror)
-    session.output.result({"model_id": record.model_id, "uris": list(dict.fromkeys((*record.uris, *uri)))})
-
-
-def _send_publish(session: Session, identity: bytes, uri: str) -> None:
-    from sworn.abi import interface
-
-    data = interface("ModelRegistry").encode("publish", identity, uri)
-    session.transactor.send(to=session.deployment.model_registry, data=data)
 
 
 def _tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:

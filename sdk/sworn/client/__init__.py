@@ -31,9 +31,11 @@ from sworn.client.records import (
     Rewound,
 )
 from sworn.client.requests import RequestHandle
+from sworn.client.track_records import Announcement, TrackRecord
 from sworn.client.verdicts import Difference, Verdict, Verification
 
 __all__ = [
+    "Announcement",
     "AsyncClient",
     "AsyncDisputeHandle",
     "AsyncRequestHandle",
@@ -60,6 +62,7 @@ __all__ = [
     "RequestHandle",
     "RequestReport",
     "Rewound",
+    "TrackRecord",
     "Verdict",
     "Verification",
 ]

@@ -14,6 +14,7 @@ from sworn.chain.pacing import DEFAULT_PACING, AsyncSleep, Pacing, async_sleep
 from sworn.chain.signer import Signer
 from sworn.client.async_checks import AsyncChecks
 from sworn.client.async_contracts import AsyncContracts
+from sworn.client.async_directory import AsyncDirectory
 from sworn.client.async_disputes import AsyncDisputeHandle, AsyncDisputes, DisputeLike
 from sworn.client.async_docket import AsyncDocket
 from sworn.client.async_events import AsyncEvents
@@ -59,9 +60,10 @@ class AsyncClient:
         pacing: Pacing = DEFAULT_PACING,
         sleep: AsyncSleep = async_sleep,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        index: Path | None = None,
     ) -> None:
         self._gateway = gateway
-        self._contracts = AsyncContracts(gateway=gateway, deployment=deployment)
+        self._contracts = AsyncContracts(gateway=gateway, deployment=deployment, index=index)
         self._signing = AsyncSigning(gateway=gateway, deployment=deployment, signer=signer, pacing=pacing, sleep=sleep)
         self._market = AsyncMarket(contracts=self._contracts, signing=self._signing, artifacts=artifacts)
         self._docket = AsyncDocket(contracts=self._contracts)
@@ -92,6 +94,7 @@ class AsyncClient:
             ),
         )
         self._events = AsyncEvents(contracts=self._contracts, pacing=pacing, sleep=sleep)
+        self.directory = AsyncDirectory(contracts=self._contracts)
         #: What the account does as an operator.
         self.operator = AsyncOperators(contracts=self._contracts, signing=self._signing, market=self._market)
 

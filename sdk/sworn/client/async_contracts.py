@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sworn import abi
 from sworn.chain.deployment_files import CONTRACTS
 from sworn.chain.gateway import AsyncGateway, Block, Call, Log, Topic
-from sworn.client.records import OperatorAccount
+from sworn.client.records import OperatorAccount, account_from
 from sworn.client.verification import Requested, requested_from
 from sworn.codec.structs import offer_from_abi, request_state_from_abi
 from sworn.errors import ChainError, RequestUnknown
@@ -18,17 +20,29 @@ MAX_RANGE = 5_000
 
 
 class AsyncContracts:
-    """The contracts of a deployment, read through a gateway."""
+    """The contracts of a deployment, read through a gateway; ``index`` is a folder for what is counted from events."""
 
-    def __init__(self, *, gateway: AsyncGateway, deployment: Deployment) -> None:
+    def __init__(self, *, gateway: AsyncGateway, deployment: Deployment, index: Path | None = None) -> None:
         self.gateway = gateway
         self.deployment = deployment
+        self.index = index
 
     async def view(self, contract: str, function: str, *args: Any) -> Any:
         """What a view of a contract (by its field in `Deployment`) returns."""
         interface = abi.interface(CONTRACTS[contract])
         call = Call(to=getattr(self.deployment, contract), data=interface.encode(function, *args))
         return interface.decode(function, await self.gateway.call(call))
+
+    async def views(self, contract: str, function: str, many: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What a view returns for each of many arguments, asked together. Raises the first error."""
+        interface, to = abi.interface(CONTRACTS[contract]), getattr(self.deployment, contract)
+        calls = [Call(to=to, data=interface.encode(function, *args)) for args in many]
+        found: list[Any] = []
+        for answer in await self.gateway.calls(calls) if calls else ():
+            if isinstance(answer, ChainError):
+                raise answer
+            found.append(interface.decode(function, answer))
+        return found
 
     async def head(self) -> Block:
         """The latest block; its timestamp is the time by which the contracts decide."""
@@ -68,19 +82,18 @@ class AsyncContracts:
 
     async def account(self, operator: Address) -> OperatorAccount:
         """An operator's money."""
-        registered, stake, locked, earned = await self.view("operator_registry", "accountOf", operator)
-        unbonding, release_at, not_after = await self.view("operator_registry", "unbondingOf", operator)
-        return OperatorAccount(
-            operator=operator,
-            registered=registered,
-            stake_wei=stake,
-            locked_wei=locked,
-            free_wei=stake - locked,
-            earned_wei=earned,
-            unbonding_wei=unbonding,
-            release_at=release_at if unbonding else 0,
-            not_after=not_after or None,
-        )
+        return (await self.accounts([operator]))[operator]
+
+    async def accounts(self, operators: Sequence[Address]) -> dict[Address, OperatorAccount]:
+        """The money of many operators, read together."""
+        accounts = await self.views("operator_registry", "accountOf", [(operator,) for operator in operators])
+        unbondings = await self.views("operator_registry", "unbondingOf", [(operator,) for operator in operators])
+        triples = zip(operators, accounts, unbondings, strict=True)
+        return {operator: account_from(operator, account, unbonding) for operator, account, unbonding in triples}
+
+    async def offers(self, pairs: Sequence[tuple[Address, ModelId]]) -> list[Offer]:
+        """Operators' terms for models, read together."""
+        return [offer_from_abi(item) for item in await self.views("operator_registry", "offerOf", pairs)]
 
     async def requested(self, request_id: RequestId, *, from_block: int | None = None) -> Requested:
         """A request from its log. Raises `RequestUnknown`."""

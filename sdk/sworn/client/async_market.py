@@ -9,11 +9,13 @@ from dataclasses import replace
 from sworn import abi
 from sworn.chain.gateway import Receipt
 from sworn.client.async_contracts import AsyncContracts
+from sworn.client.async_directory import AsyncCensus
 from sworn.client.async_signing import AsyncSigning
 from sworn.client.identities import ProfileLike, from_source, named_model, schema_from, shapes_in
 from sworn.client.offloading import async_offloaded
 from sworn.client.records import ModelLike, ModelRecord, OperatorOffer, Quote, ResolvedModel
 from sworn.client.terms import GAS_PER_INPUT_BYTE, REQUEST_GAS, OperatorLike, Terms, assessed, chosen, ranked
+from sworn.client.track_records import OFFERS_ONLY
 from sworn.codec.structs import model_from_abi, model_to_abi
 from sworn.engine.identification import profile_of
 from sworn.engine.protocol import ModelSource
@@ -29,6 +31,7 @@ class AsyncMarket:
         self._contracts = contracts
         self._signing = signing
         self._artifacts = artifacts
+        self._census = AsyncCensus(contracts=contracts, names=OFFERS_ONLY)
         self._schemas: dict[ModelId, Schema] = {}
         self._profiles: dict[ModelId, Profile] = {}
         #: Files that have been compiled, by what their id follows from.
@@ -143,25 +146,12 @@ class AsyncMarket:
 
     async def offers(self, terms: Terms, *, request_id: RequestId | None = None) -> tuple[OperatorOffer, ...]:
         """Every operator that has ever offered the model, assessed, the best first."""
-        operators: dict[Address, None] = {}
-        for log in await self._contracts.logs("operator_registry", "OfferChanged", None, terms.model_id):
-            event = abi.interface("OperatorRegistry").decode_log(log.topics, log.data)
-            operators[event.arguments["operator"]] = None
-        return ranked([await self.offer(operator, terms, request_id=request_id) for operator in operators])
+        operators = (await self._census.tally()).operators(terms.model_id)
+        return ranked(await self._assessed(operators, terms, request_id))
 
     async def offer(self, operator: Address, terms: Terms, *, request_id: RequestId | None = None) -> OperatorOffer:
         """One operator's offer, assessed."""
-        account = await self._contracts.account(operator)
-        barred = request_id is not None and await self._contracts.is_barred(request_id, operator)
-        offer = OperatorOffer(
-            operator=operator,
-            offer=await self._contracts.offer(operator, terms.model_id),
-            registered=account.registered,
-            free_stake_wei=account.free_wei,
-            not_after=account.not_after,
-            barred=barred,
-        )
-        return assessed(offer, terms)
+        return (await self._assessed((operator,), terms, request_id))[0]
 
     async def quote(self, terms: Terms, *, operator: OperatorLike, input_bytes: int) -> Quote:
         """The cheapest viable offer, or the named operator's. Raises `QuoteError` with the reasons."""
@@ -176,6 +166,29 @@ class AsyncMarket:
             gas_estimate_wei=gas * (fees.base_fee + fees.tip),
             offers=offers,
         )
+
+    async def _assessed(
+        self, operators: Sequence[Address], terms: Terms, request_id: RequestId | None
+    ) -> list[OperatorOffer]:
+        accounts = await self._contracts.accounts(operators)
+        offers = await self._contracts.offers([(operator, terms.model_id) for operator in operators])
+        barred: Sequence[bool] = [False] * len(operators)
+        if request_id is not None:
+            barred = await self._contracts.views(
+                "oracle", "isBarred", [(request_id, operator) for operator in operators]
+            )
+        found = [
+            OperatorOffer(
+                operator=operator,
+                offer=offer,
+                registered=accounts[operator].registered,
+                free_stake_wei=accounts[operator].free_wei,
+                not_after=accounts[operator].not_after,
+                barred=is_barred,
+            )
+            for operator, offer, is_barred in zip(operators, offers, barred, strict=True)
+        ]
+        return [assessed(offer, terms) for offer in found]
 
     async def _uris(self, model_id: ModelId) -> tuple[str, ...]:
         uris: dict[str, None] = {}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from eth_utils.crypto import keccak
-
 from sworn import abi
 from sworn.chain.deployment_files import CONTRACTS
 from sworn.chain.gateway import AsyncGateway, Call, Receipt
 from sworn.chain.pacing import AsyncSleep, Pacing
-from sworn.chain.signer import Signer
+from sworn.chain.signer import SecretSource, Signer
 from sworn.chain.transactor_async import AsyncTransactor
 from sworn.errors import ConfigurationError
 from sworn.types import Address, Deployment
@@ -64,8 +62,10 @@ class AsyncSigning:
         """32 bytes that only the account's key can make, the same each time. Raises `ConfigurationError`."""
         if self._signer is None:
             raise ConfigurationError(_READ_ONLY)
+        if not isinstance(self._signer, SecretSource):
+            raise ConfigurationError("this signer's signatures differ each time: pass salt=, and keep it")
         where = f"{purpose} {self._deployment.chain_id} {self._deployment.dispute_game}"
-        return keccak(self._signer.sign_digest(keccak(text=where)))
+        return self._signer.secret(where.encode())
 
     def _required(self) -> AsyncTransactor:
         if self._transactor is None:

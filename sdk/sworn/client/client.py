@@ -15,6 +15,7 @@ from sworn.chain.pacing import DEFAULT_PACING, Pacing, Sleep, sleep
 from sworn.chain.signer import Signer
 from sworn.client.checks import Checks
 from sworn.client.contracts import Contracts
+from sworn.client.directory import Directory
 from sworn.client.dispute_records import DisputeRecord
 from sworn.client.disputes import DisputeHandle, DisputeLike, Disputes
 from sworn.client.docket import Docket
@@ -60,9 +61,10 @@ class Client:
         pacing: Pacing = DEFAULT_PACING,
         sleep: Sleep = sleep,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        index: Path | None = None,
     ) -> None:
         self._gateway = gateway
-        self._contracts = Contracts(gateway=gateway, deployment=deployment)
+        self._contracts = Contracts(gateway=gateway, deployment=deployment, index=index)
         self._signing = Signing(gateway=gateway, deployment=deployment, signer=signer, pacing=pacing, sleep=sleep)
         self._market = Market(contracts=self._contracts, signing=self._signing, artifacts=artifacts)
         self._docket = Docket(contracts=self._contracts)
@@ -93,6 +95,7 @@ class Client:
             ),
         )
         self._events = Events(contracts=self._contracts, pacing=pacing, sleep=sleep)
+        self.directory = Directory(contracts=self._contracts)
         #: What the account does as an operator.
         self.operator = Operators(contracts=self._contracts, signing=self._signing, market=self._market)
 

@@ -10,11 +10,13 @@ from dataclasses import replace
 from sworn import abi
 from sworn.chain.gateway import Receipt
 from sworn.client.contracts import Contracts
+from sworn.client.directory import Census
 from sworn.client.identities import ProfileLike, from_source, named_model, schema_from, shapes_in
 from sworn.client.offloading import offloaded
 from sworn.client.records import ModelLike, ModelRecord, OperatorOffer, Quote, ResolvedModel
 from sworn.client.signing import Signing
 from sworn.client.terms import GAS_PER_INPUT_BYTE, REQUEST_GAS, OperatorLike, Terms, assessed, chosen, ranked
+from sworn.client.track_records import OFFERS_ONLY
 from sworn.codec.structs import model_from_abi, model_to_abi
 from sworn.engine.identification import profile_of
 from sworn.engine.protocol import ModelSource
@@ -30,6 +32,7 @@ class Market:
         self._contracts = contracts
         self._signing = signing
         self._artifacts = artifacts
+        self._census = Census(contracts=contracts, names=OFFERS_ONLY)
         self._schemas: dict[ModelId, Schema] = {}
         self._profiles: dict[ModelId, Profile] = {}
         #: Files that have been compiled, by what their id follows from.
@@ -144,25 +147,12 @@ class Market:
 
     def offers(self, terms: Terms, *, request_id: RequestId | None = None) -> tuple[OperatorOffer, ...]:
         """Every operator that has ever offered the model, assessed, the best first."""
-        operators: dict[Address, None] = {}
-        for log in self._contracts.logs("operator_registry", "OfferChanged", None, terms.model_id):
-            event = abi.interface("OperatorRegistry").decode_log(log.topics, log.data)
-            operators[event.arguments["operator"]] = None
-        return ranked([self.offer(operator, terms, request_id=request_id) for operator in operators])
+        operators = (self._census.tally()).operators(terms.model_id)
+        return ranked(self._assessed(operators, terms, request_id))
 
     def offer(self, operator: Address, terms: Terms, *, request_id: RequestId | None = None) -> OperatorOffer:
         """One operator's offer, assessed."""
-        account = self._contracts.account(operator)
-        barred = request_id is not None and self._contracts.is_barred(request_id, operator)
-        offer = OperatorOffer(
-            operator=operator,
-            offer=self._contracts.offer(operator, terms.model_id),
-            registered=account.registered,
-            free_stake_wei=account.free_wei,
-            not_after=account.not_after,
-            barred=barred,
-        )
-        return assessed(offer, terms)
+        return (self._assessed((operator,), terms, request_id))[0]
 
     def quote(self, terms: Terms, *, operator: OperatorLike, input_bytes: int) -> Quote:
         """The cheapest viable offer, or the named operator's. Raises `QuoteError` with the reasons."""
@@ -177,6 +167,27 @@ class Market:
             gas_estimate_wei=gas * (fees.base_fee + fees.tip),
             offers=offers,
         )
+
+    def _assessed(
+        self, operators: Sequence[Address], terms: Terms, request_id: RequestId | None
+    ) -> list[OperatorOffer]:
+        accounts = self._contracts.accounts(operators)
+        offers = self._contracts.offers([(operator, terms.model_id) for operator in operators])
+        barred: Sequence[bool] = [False] * len(operators)
+        if request_id is not None:
+            barred = self._contracts.views("oracle", "isBarred", [(request_id, operator) for operator in operators])
+        found = [
+            OperatorOffer(
+                operator=operator,
+                offer=offer,
+                registered=accounts[operator].registered,
+                free_stake_wei=accounts[operator].free_wei,
+                not_after=accounts[operator].not_after,
+                barred=is_barred,
+            )
+            for operator, offer, is_barred in zip(operators, offers, barred, strict=True)
+        ]
+        return [assessed(offer, terms) for offer in found]
 
     def _uris(self, model_id: ModelId) -> tuple[str, ...]:
         uris: dict[str, None] = {}

@@ -219,6 +219,23 @@ class OperatorAccount:
     not_after: int | None
 
 
+def account_from(operator: Address, account: tuple[Any, ...], unbonding: tuple[Any, ...]) -> OperatorAccount:
+    """An operator's money from what ``accountOf`` and ``unbondingOf`` return."""
+    registered, stake_wei, locked_wei, earned_wei = account
+    unbonding_wei, release_at, not_after = unbonding
+    return OperatorAccount(
+        operator=operator,
+        registered=registered,
+        stake_wei=stake_wei,
+        locked_wei=locked_wei,
+        free_wei=stake_wei - locked_wei,
+        earned_wei=earned_wei,
+        unbonding_wei=unbonding_wei,
+        release_at=release_at if unbonding_wei else 0,
+        not_after=not_after or None,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     """How far an event stream has been read: everything up to here, this included. Its text form is stable."""

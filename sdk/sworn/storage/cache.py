@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import BinaryIO
 
 from sworn.errors import (
     ArtifactCorrupt,
@@ -17,22 +14,29 @@ from sworn.errors import (
     ArtifactUnavailable,
     ConfigurationError,
 )
-from sworn.storage.fetching import Fetcher, mask_uri, scheme_of
+from sworn.storage.fetching import Fetcher, mask_uri
 from sworn.storage.files import FileFetcher
-from sworn.storage.web import HttpFetcher
+from sworn.storage.ipfs import DEFAULT_GATEWAYS, IpfsFetcher
+from sworn.storage.mirrors import Distrust, Place, check_template, fetched, places_of
+from sworn.storage.pins import BY_HAND
+from sworn.storage.shelf import Entry, Shelf
+from sworn.storage.web import HttpFetcher, origins_of
 
 #: Default limit on the size of one artifact.
 MAX_ARTIFACT_BYTES = 256 << 20
+#: Default limit on the time of one try.
+TRY_TIMEOUT_S = 600.0
 
 _HASH_BYTES = 32
 
 
 class CachedArtifactStore:
-    """`ArtifactStore` over a directory that processes may share.
+    """`ArtifactStore` over a directory that processes may share; see `Shelf` for what lies in it.
 
-    ``<root>/<first two hex digits>/<sha256 in hex>``; files appear there whole and verified, or not at all.
-    ``allow_files`` lets URIs name local files, ``allow_private_hosts`` lets them name hosts that are not on the public
-    internet: leave both off where strangers supply the URIs. ``fetchers`` add schemes or replace the built-in ones.
+    Looked for in the cache, then at ``mirrors`` (addresses of one's own, with ``{sha256}`` in the path), then at the
+    URIs that come with the request. Those come from strangers: ``allow_files`` lets them name local files,
+    ``allow_private_hosts`` hosts that are not on the public internet, and ``fetchers`` add schemes or replace the
+    built-in ones; ``own_fetchers`` do so for ``mirrors``. ``gateways`` are those for IPFS that the operator has named.
     """
 
     def __init__(
@@ -40,19 +44,34 @@ class CachedArtifactStore:
         root: Path,
         *,
         max_bytes: int = MAX_ARTIFACT_BYTES,
+        limit_bytes: int | None = None,
+        mirrors: Sequence[str] = (),
+        gateways: Sequence[str] | None = None,
         fetchers: Sequence[Fetcher] = (),
+        own_fetchers: Sequence[Fetcher] = (),
         allow_files: bool = False,
         allow_private_hosts: bool = False,
+        timeout_s: float = TRY_TIMEOUT_S,
+        distrust: Distrust | None = None,
     ) -> None:
-        self._root = root
-        self._max_bytes = max_bytes
-        built_in: list[Fetcher] = [HttpFetcher(allow_private_hosts=allow_private_hosts)]
-        if allow_files:
-            built_in.append(FileFetcher())
-        self._fetchers = {scheme: fetcher for fetcher in (*built_in, *fetchers) for scheme in fetcher.schemes}
+        self.shelf = Shelf(root, max_bytes=max_bytes, limit_bytes=limit_bytes)
+        self._mirrors = tuple(map(check_template, mirrors))
+        self._timeout_s = timeout_s
+        self._distrust = distrust or Distrust()
+        ipfs = IpfsFetcher(
+            DEFAULT_GATEWAYS if gateways is None else gateways,
+            private=gateways is not None,
+            max_bytes=max_bytes,
+            total_timeout_s=timeout_s,
+        )
+        web = HttpFetcher(allow_private_hosts=allow_private_hosts, total_timeout_s=timeout_s)
+        strangers: list[Fetcher] = [web, ipfs, *([FileFetcher()] if allow_files else [])]
+        own_web = HttpFetcher(private_origins=origins_of(self._mirrors), total_timeout_s=timeout_s)
+        self._published = _by_scheme(*strangers, *fetchers)
+        self._own = _by_scheme(own_web, ipfs, FileFetcher(), *own_fetchers)
 
     def get(self, artifact_hash: bytes, *, uris: tuple[str, ...] = ()) -> bytes:
-        """The artifact's bytes, verified: from the cache, else from the first of ``uris`` that has them.
+        """The artifact's bytes, verified: from the cache, else from the first place that has them.
 
         Raises `ArtifactUnavailable`, `ArtifactCorrupt` and `ArtifactTooLarge` as `ArtifactStore` says, and plain
         `ArtifactError` when the cache's directory cannot be used.
@@ -61,17 +80,17 @@ class CachedArtifactStore:
             raise ConfigurationError(f"an artifact hash has {_HASH_BYTES} bytes, not {len(artifact_hash)}")
         outcomes: list[ArtifactError] = []
         try:
-            cached = self._cached(artifact_hash)
+            cached = self.shelf.read(artifact_hash)
             if cached is not None:
                 return cached
         except (ArtifactCorrupt, ArtifactTooLarge) as error:
             outcomes.append(error)
-        for uri in uris:
+        for place in places_of(artifact_hash, templates=self._mirrors, published=uris):
             try:
-                self._fetch(uri, artifact_hash)
-                fetched = self._cached(artifact_hash)
-                if fetched is not None:
-                    return fetched
+                self._fetch(place, artifact_hash)
+                found = self.shelf.read(artifact_hash)
+                if found is not None:
+                    return found
             except (ArtifactUnavailable, ArtifactCorrupt, ArtifactTooLarge) as error:
                 outcomes.append(error)
         raise _verdict(artifact_hash, outcomes)
@@ -79,72 +98,48 @@ class CachedArtifactStore:
     def put(self, artifact: bytes) -> bytes:
         """Stores bytes and returns their sha256. Raises `ArtifactTooLarge` and `ArtifactError`."""
         artifact_hash = hashlib.sha256(artifact).digest()
-        self._store([artifact], artifact_hash, label="the artifact")
+        self.shelf.write([artifact], artifact_hash, label="the artifact")
         return artifact_hash
 
-    def _path(self, artifact_hash: bytes) -> Path:
-        name = artifact_hash.hex()
-        return self._root / name[:2] / name
+    def verify(self, uri: str, artifact_hash: bytes, *, own: bool = False) -> None:
+        """Fetches from one address, as strangers would, or with ``own`` as the operator does, whatever is cached.
 
-    def _cached(self, artifact_hash: bytes) -> bytes | None:
-        path = self._path(artifact_hash)
-        try:
-            with path.open("rb") as file:
-                artifact = file.read(self._max_bytes + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._unusable(error) from error
-        if len(artifact) > self._max_bytes:
-            raise ArtifactTooLarge(f"the cached copy has more than {self._max_bytes} bytes")
-        if hashlib.sha256(artifact).digest() == artifact_hash:
-            return artifact
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._unusable(error) from error
-        raise ArtifactCorrupt("the cached copy was damaged and has been removed")
+        Raises `ArtifactUnavailable`, `ArtifactCorrupt`, `ArtifactTooLarge`.
+        """
+        self._fetch(Place(uri=uri, own=own), artifact_hash)
 
-    def _fetch(self, uri: str, artifact_hash: bytes) -> None:
-        scheme = scheme_of(uri)
-        fetcher = self._fetchers.get(scheme)
-        if fetcher is None:
-            raise ArtifactUnavailable(f"{mask_uri(uri)}: scheme {scheme!r} is not enabled here")
-        with closing(fetcher.open(uri)) as chunks:
-            self._store(chunks, artifact_hash, label=mask_uri(uri))
+    def pin(self, artifact_hash: bytes, *, holder: str = BY_HAND) -> None:
+        """Keeps an artifact in the cache, now or once it is there. Raises `ArtifactError`."""
+        self.shelf.pins.add(holder, (artifact_hash,))
 
-    def _store(self, chunks: Iterable[bytes], artifact_hash: bytes, *, label: str) -> None:
-        target = self._path(artifact_hash)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
+    def unpin(self, artifact_hash: bytes, *, holder: str = BY_HAND) -> None:
+        """Takes a pin off. Raises `ArtifactError`."""
+        self.shelf.pins.remove(holder, (artifact_hash,))
+
+    def held(self, holder: str, hashes: Iterable[bytes]) -> AbstractContextManager[None]:
+        """Keeps what a process serves; see `Pins.held`."""
+        return self.shelf.pins.held(holder, hashes)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """What is cached, the one that was used last first. Raises `ArtifactError`."""
+        return self.shelf.entries()
+
+    def _fetch(self, place: Place, artifact_hash: bytes) -> None:
+        shown = mask_uri(place.uri)
+        if self._distrust.has(place.uri, artifact_hash):
+            raise ArtifactCorrupt(f"{shown}: gave wrong bytes a moment ago, and is not asked again for now")
+        fetchers = self._own if place.own else self._published
+        with closing(fetched(place, fetchers, timeout_s=self._timeout_s)) as chunks:
             try:
-                with os.fdopen(handle, "wb") as file:
-                    self._copy(chunks, file, artifact_hash, label=label)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(target)
-            finally:
-                Path(name).unlink(missing_ok=True)
-            _sync_directory(target.parent)
-        except OSError as error:
-            raise self._unusable(error) from error
+                self.shelf.write(chunks, artifact_hash, label=shown)
+            except (ArtifactCorrupt, ArtifactTooLarge) as error:
+                self._distrust.add(place.uri, artifact_hash, reason=str(error))
+                raise
 
-    def _copy(self, chunks: Iterable[bytes], file: BinaryIO, artifact_hash: bytes, *, label: str) -> None:
-        size = 0
-        digest = hashlib.sha256()
-        for chunk in chunks:
-            size += len(chunk)
-            if size > self._max_bytes:
-                raise ArtifactTooLarge(f"{label}: more than {self._max_bytes} bytes")
-            digest.update(chunk)
-            file.write(chunk)
-        # INVARIANT: a file under a hash's name has that hash.
-        if digest.digest() != artifact_hash:
-            raise ArtifactCorrupt(f"{label}: {size} bytes with sha256 {digest.hexdigest()}")
 
-    def _unusable(self, error: OSError) -> ArtifactError:
-        return ArtifactError(f"the artifact cache at {self._root} cannot be used: {error}")
+def _by_scheme(*fetchers: Fetcher) -> dict[str, Fetcher]:
+    """The last one wins."""
+    return {scheme: fetcher for fetcher in fetchers for scheme in fetcher.schemes}
 
 
 def _verdict(artifact_hash: bytes, outcomes: Sequence[ArtifactError]) -> ArtifactError:
@@ -155,13 +150,3 @@ def _verdict(artifact_hash: bytes, outcomes: Sequence[ArtifactError]) -> Artifac
             break
     tried = "; ".join(str(outcome) for outcome in outcomes) or "it is not cached, and no place to get it from is known"
     return kind(f"artifact {artifact_hash.hex()}: {tried}")
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,8 +10,9 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urljoin
 
@@ -25,15 +26,31 @@ _CHUNK_BYTES = 1 << 16
 # A name may have any number of addresses; each costs a connect timeout.
 _MAX_ADDRESSES: Final = 4
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_PORTS: Final = MappingProxyType({"http": 80, "https": 443})
+
+
+def origins_of(urls: Iterable[str]) -> frozenset[tuple[str, int]]:
+    """Host and port of http and https addresses; others are left out."""
+    found: set[tuple[str, int]] = set()
+    for url in urls:
+        parts = split_uri(url)
+        if parts.scheme in _PORTS and parts.hostname:
+            found.add((parts.hostname.lower(), parts.port or _PORTS[parts.scheme]))
+    return frozenset(found)
 
 
 class HttpFetcher:
-    """Streams ``http://`` and ``https://`` URIs, identity-encoded. Times in seconds."""
+    """Streams ``http://`` and ``https://`` URIs, identity-encoded. Times in seconds.
+
+    Hosts must be on the public internet unless ``allow_private_hosts``, or unless host and port are among
+    ``private_origins``: those that somebody here has named, which may not redirect to other private ones.
+    """
 
     def __init__(
         self,
         *,
         allow_private_hosts: bool = False,
+        private_origins: frozenset[tuple[str, int]] = frozenset(),
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 30.0,
         total_timeout_s: float = 600.0,
@@ -42,6 +59,7 @@ class HttpFetcher:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._allow_private_hosts = allow_private_hosts
+        self._private_origins = private_origins
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._total_timeout_s = total_timeout_s
@@ -92,7 +110,7 @@ class HttpFetcher:
         if parts.scheme not in self.schemes or not parts.hostname:
             raise ArtifactUnavailable(f"{mask_uri(uri)}: not an http or https address")
         secure = parts.scheme == "https"
-        port = parts.port or (443 if secure else 80)
+        port = parts.port or _PORTS[parts.scheme]
         sock = self._dial(uri, parts.hostname, port)
         try:
             return self._speak(sock, parts.hostname, port, secure=secure, deadline=deadline)
@@ -120,8 +138,9 @@ class HttpFetcher:
 
     def _dial(self, uri: str, host: str, port: int) -> socket.socket:
         found = self._resolve(host, port)
+        private = self._allow_private_hosts or (host.lower(), port) in self._private_origins
         # SAFETY: what was checked is what is dialled; resolving again could give another answer.
-        allowed = [ip for ip in found if self._allow_private_hosts or addresses.is_public(ip)]
+        allowed = [ip for ip in found if private or addresses.is_public(ip)]
         del allowed[_MAX_ADDRESSES:]
         if not allowed:
             raise ArtifactUnavailable(f"{mask_uri(uri)}: the host is not on the public internet")

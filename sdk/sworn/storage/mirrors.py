@@ -1,0 +1,120 @@
+"""Where an artifact may be had besides the cache: one's own mirrors, and what others have published."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from sworn.errors import ArtifactUnavailable, ConfigurationError
+from sworn.storage.fetching import Fetcher, mask_uri, scheme_of
+
+#: What stands for the hash in an address of one's own.
+PLACEHOLDER: Final = "{sha256}"
+#: Published addresses that one fetch tries. Anyone can publish any number.
+MAX_PUBLISHED: Final = 64
+#: A mirror that has sent less after this many seconds than at this rate is left: a connection that drips one byte now
+#: and then would otherwise cost the whole time limit, and there may be many.
+_PATIENCE_S: Final = 30.0
+_MIN_BYTES_PER_S: Final = 16 << 10
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
+class BadMirrorReport(Protocol):
+    """Told of every mirror that gave wrong bytes: its masked URI and what was wrong."""
+
+    def __call__(self, uri: str, reason: str) -> None: ...
+
+
+def no_report(uri: str, reason: str) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One address of an artifact."""
+
+    uri: str
+    #: Whether the operator has named it: the rules for strangers' addresses do not apply.
+    own: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distrust:
+    """Mirrors that gave wrong bytes, for a while: they are not asked again for the same artifact."""
+
+    keep_s: float = 600.0
+    report: BadMirrorReport = no_report
+    clock: Callable[[], float] = time.monotonic
+    _until: dict[tuple[str, bytes], float] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def add(self, uri: str, artifact_hash: bytes, *, reason: str) -> None:
+        """Remembers and reports a mirror."""
+        now = self.clock()
+        with self._lock:
+            for key in [key for key, until in self._until.items() if until <= now]:
+                del self._until[key]
+            self._until[uri, artifact_hash] = now + self.keep_s
+        self.report(mask_uri(uri), reason)
+
+    def has(self, uri: str, artifact_hash: bytes) -> bool:
+        """Whether a mirror is out of favour."""
+        with self._lock:
+            return self._until.get((uri, artifact_hash), 0.0) > self.clock()
+
+
+def check_template(template: str) -> str:
+    """An address of one's own, in which ``{sha256}`` stands for the artifact's hash. Raises `ConfigurationError`."""
+    if template.count(PLACEHOLDER) != 1 or "{" in template.replace(PLACEHOLDER, ""):
+        raise ConfigurationError(
+            f"an address for artifacts has {PLACEHOLDER} in it exactly once, where their hash goes"
+        )
+    if not _SCHEME.match(template) and not template.startswith("/"):
+        raise ConfigurationError("an address for artifacts has a scheme, such as s3://, or is an absolute path")
+    if PLACEHOLDER in template.split("/", 3)[2] and "://" in template:
+        raise ConfigurationError(f"{PLACEHOLDER} belongs into the path of an address, not into its host or bucket")
+    return template
+
+
+def filled(template: str, artifact_hash: bytes) -> str:
+    """The address of one artifact."""
+    return template.replace(PLACEHOLDER, artifact_hash.hex())
+
+
+def places_of(artifact_hash: bytes, *, templates: Sequence[str], published: Sequence[str]) -> Iterator[Place]:
+    """Where to look, in order: one's own mirrors, then published ones."""
+    yield from (Place(uri=filled(template, artifact_hash), own=True) for template in templates)
+    yield from (Place(uri=uri, own=False) for uri in _chosen(published))
+
+
+def fetched(place: Place, fetchers: dict[str, Fetcher], *, timeout_s: float) -> Generator[bytes, None, None]:
+    """Chunks from a place, within a time limit. Raises `ArtifactUnavailable`."""
+    scheme, shown = scheme_of(place.uri), mask_uri(place.uri)
+    fetcher = fetchers.get(scheme)
+    if fetcher is None:
+        raise ArtifactUnavailable(f"{shown}: scheme {scheme!r} is not enabled here")
+    started, size = time.monotonic(), 0
+    with closing(fetcher.open(place.uri)) as chunks:
+        for chunk in chunks:
+            size += len(chunk)
+            elapsed = time.monotonic() - started
+            if elapsed > timeout_s:
+                raise ArtifactUnavailable(f"{shown}: not complete after {timeout_s:g} s")
+            if not place.own and elapsed > _PATIENCE_S and size < elapsed * _MIN_BYTES_PER_S:
+                raise ArtifactUnavailable(f"{shown}: too slow, {size} bytes in {elapsed:.0f} s")
+            yield chunk
+
+
+def _chosen(published: Sequence[str]) -> list[str]:
+    """Of very many, the oldest and the newest in turn: who floods the list comes between, or after, honest ones."""
+    uris = list(dict.fromkeys(published))
+    if len(uris) <= MAX_PUBLISHED:
+        return uris
+    half = MAX_PUBLISHED // 2
+    pairs = zip(uris[:half], reversed(uris[-half:]), strict=True)
+    return [uri for pair in pairs for uri in pair]
