@@ -19,7 +19,7 @@ from sworn.cli.command import SIGNING, command
 from sworn.cli.doctor_findings import Checks, Finding, bad, failure, findings_table, good, plain_findings, poor
 from sworn.cli.exit_codes import ExitCode
 from sworn.cli.session import Session
-from sworn.cli.versions import NODE_PACKAGES, PACKAGES, TESTER_PACKAGES, installed
+from sworn.cli.versions import NODE_PACKAGES, PACKAGES, TESTER_PACKAGES, WEB_PACKAGES, installed
 from sworn.errors import SwornError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def _packages() -> list[Finding]:
     return [
         _package_group("packages", PACKAGES, bad, "pip install sworn-oracle"),
         _package_group("packages of watch", NODE_PACKAGES, poor, "pip install 'sworn-oracle[node]'"),
+        _package_group("packages of metrics", WEB_PACKAGES, poor, "pip install 'sworn-oracle[web]'"),
         _package_group("packages of demo", TESTER_PACKAGES, poor, "pip install 'sworn-oracle[tester]'"),
     ]
 

@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sworn.cli.doctor_findings import Checks, Finding, bad, failure, good, poor
-from sworn.cli.output import ether, short
+from sworn.cli import doctor_endpoints, doctor_node
+from sworn.cli.doctor_findings import Checks, Finding, Verdict, bad, failure, finding_of, good, poor
+from sworn.cli.output import ether, moment, short
 from sworn.cli.session import Session
 from sworn.errors import SwornError
 from sworn.types import Address, Profile
 
 if TYPE_CHECKING:
+    from sworn.cli.compose_keys import Keys
     from sworn.engine.protocol import Engine
     from sworn.watcher.contracts import Contracts
     from sworn.watcher.policy import ServedModel
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 #: A head older than this means that the node does not follow its chain.
 _MAX_HEAD_AGE_S: Final = 120
+#: A head so far in the future means that this machine's clock is behind; chains let blocks run ahead by some seconds.
+_MAX_AHEAD_S: Final = 15
+_DAY_S: Final = 86_400
 
 
 def settings(session: Session) -> list[Finding]:
@@ -36,16 +41,22 @@ def checks(session: Session) -> Checks:
     yield "keys", lambda: _keys(session)
     yield "funds", lambda: _funds(session)
     if session.options.config:
+        yield "endpoints", lambda: doctor_endpoints.findings(session)
         yield "operator", lambda: _operator(session)
         yield "models", lambda: _models(session)
         yield "database", lambda: _database(session.required_settings)
+        yield "node", lambda: doctor_node.findings(session)
 
 
 def _chain(session: Session) -> list[Finding]:
     chain_id = session.gateway.chain_id()
     head = session.gateway.block("latest")
-    age_s = max(int(time.time()) - head.timestamp, 0)
+    age_s = int(time.time()) - head.timestamp
     found = [good("chain", f"chain {chain_id}, block {head.number}")]
+    if age_s < -_MAX_AHEAD_S:
+        advice = "Set this machine's clock (`timedatectl`): deadlines are judged by it while no node answers."
+        return [*found, poor("clock", f"the newest block is {-age_s} s in the future", advice)]
+    age_s = max(age_s, 0)
     if age_s > _MAX_HEAD_AGE_S:
         advice = "Check that the node is in sync. On a local chain without new blocks this is normal."
         return [*found, poor("chain head", f"the newest block is {age_s} s old", advice)]
@@ -63,10 +74,8 @@ def _contracts(session: Session) -> list[Finding]:
 def _keys(session: Session) -> list[Finding]:
     if session.options.config:
         keys = session.watcher_keys
-        found = [good("transaction key", f"{keys.transaction.address} unlocks")]
-        if keys.result.address != keys.transaction.address:
-            found.append(good("result key", f"{keys.result.address} unlocks"))
-        return found
+        found = [good("transaction key", f"{signer.address} unlocks") for signer in keys.transactions]
+        return [*found, _signs(session, keys)]
     signer = session.optional_signer
     if signer is None:
         return [poor("key", "none is named", "Give --keystore FILE to check one.")]
@@ -95,15 +104,32 @@ def _operator(session: Session) -> list[Finding]:
     found = [good("operator", f"{who} is registered, stake {ether(account.stake_wei)}, free {ether(free_wei)}")]
     if free_wei < contracts.bond_for(0):
         found.append(poor("stake", "the free stake covers no bond", "Run `sworn operator stake AMOUNT`."))
-    return [*found, _result_signer(session, contracts, who)]
+    return [*found, *_result_signers(session, contracts, who)]
 
 
-def _result_signer(session: Session, contracts: Contracts, operator: Address) -> Finding:
-    signer = session.watcher_keys.result.address
-    if contracts.signer_not_after(operator, signer) <= session.gateway.block("latest").timestamp:
+def _result_signers(session: Session, contracts: Contracts, operator: Address) -> list[Finding]:
+    """Until when each key may sign; one that may is enough."""
+    now = session.gateway.block("latest").timestamp
+    notice_s = session.required_settings.keys.expiry_warning_days * _DAY_S
+    ends = {key.address: contracts.signer_not_after(operator, key.address) for key in session.watcher_keys.results}
+    found, usable = [], any(end > now for end in ends.values())
+    for signer, end in ends.items():
         advice = f"Run `sworn operator signer authorize {signer}` with the operator's account."
-        return bad("result signer", f"{signer} may not sign for {operator}", advice)
-    return good("result signer", f"{signer} may sign")
+        if end <= now:
+            verdict = poor if usable else bad
+            found.append(verdict("result signer", f"{signer} may not sign for {operator}", advice))
+        elif end < now + notice_s:
+            found.append(poor("result signer", f"{signer} may sign until {moment(end)}", "Authorise another in time."))
+        else:
+            found.append(good("result signer", f"{signer} may sign; end: {moment(end)}"))
+    return found
+
+
+def _signs(session: Session, keys: Keys) -> Finding:
+    from sworn.watcher.looks import keys_look
+
+    (component,) = keys_look(keys.results, _watched(session).domain)().components
+    return finding_of(component, check="result key")
 
 
 def _models(session: Session) -> list[Finding]:
@@ -124,7 +150,21 @@ def _model(session: Session, entry: ModelSettings, engine: Engine) -> list[Findi
         (model,) = served_models(only, session.gateway, session.deployment, engine)
     except SwornError as error:
         return [failure(check, error)]
-    return [_standing(_watched(session), operator_of(values, session.watcher_keys), model, check=check)]
+    standing = _standing(_watched(session), operator_of(values, session.watcher_keys), model, check=check)
+    return [standing] if standing.verdict is Verdict.FAIL else [standing, _mirrors(session, model)]
+
+
+def _mirrors(session: Session, model: ServedModel) -> Finding:
+    """Whether anybody can check what is served: without its file, nobody can."""
+    check = f"mirrors of {short(model.model_id)}"
+    try:
+        uris = session.reader.model(model.model_id).uris
+    except SwornError as error:
+        return poor(check, f"cannot be read: {error}", "Ask another endpoint.")
+    if not uris:
+        advice = "Run `sworn model publish FILE --uri URI`: who has not got the file cannot check your results."
+        return poor(check, "none is published", advice)
+    return good(check, f"{len(uris)} published")
 
 
 def _standing(contracts: Contracts, operator: Address, model: ServedModel, *, check: str) -> Finding:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sworn.cli.exit_codes import exit_code_for
 from sworn.errors import SwornError
+from sworn.watcher.status import Component, Standing
 
 
 class Verdict(Enum):
@@ -56,6 +57,13 @@ def bad(check: str, detail: str, advice: str) -> Finding:
 def failure(check: str, error: SwornError) -> Finding:
     """The finding that an error is."""
     return bad(check, str(error), exit_code_for(error)[1])
+
+
+def finding_of(component: Component, *, check: str | None = None) -> Finding:
+    """A part of a running daemon as a finding."""
+    verdict = {Standing.OK: Verdict.OK, Standing.WARN: Verdict.WARN, Standing.FAIL: Verdict.FAIL}[component.standing]
+    name = component.name if check is None else check
+    return Finding(check=name, verdict=verdict, detail=component.detail, advice=component.advice)
 
 
 def plain_findings(findings: list[Finding]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _HEAD_BYTES: Final = 16 << 10
 
 
 @contextmanager
-def serving(app: ASGIApp, *, host: str, port: int) -> Iterator[tuple[str, int]]:
+def serving(app: ASGIApp, *, host: str, port: int, name: str = "trace server") -> Iterator[tuple[str, int]]:
     """Serves ``app`` for the length of a ``with`` block and gives the address; port 0 takes a free one.
 
     Raises `ConfigurationError` for an address that cannot be had.
@@ -32,7 +32,7 @@ def serving(app: ASGIApp, *, host: str, port: int) -> Iterator[tuple[str, int]]:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ConfigurationError(f"the trace server cannot listen on {host}:{port}: {error.strerror}") from error
+        raise ConfigurationError(f"the {name} cannot listen on {host}:{port}: {error.strerror}") from error
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -48,10 +48,10 @@ def serving(app: ASGIApp, *, host: str, port: int) -> Iterator[tuple[str, int]]:
         )
     )
     # A thread that the process does not wait for: whatever ends the watcher ends it too.
-    thread = threading.Thread(target=server.run, args=([listening],), name="trace-server", daemon=True)
+    thread = threading.Thread(target=server.run, args=([listening],), name=name.replace(" ", "-"), daemon=True)
     thread.start()
     try:
-        _await_start(server, thread)
+        _await_start(server, thread, name)
         yield listening.getsockname()[:2]
     finally:
         server.should_exit = True
@@ -59,9 +59,9 @@ def serving(app: ASGIApp, *, host: str, port: int) -> Iterator[tuple[str, int]]:
         listening.close()
 
 
-def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:
+def _await_start(server: uvicorn.Server, thread: threading.Thread, name: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
-            raise ConfigurationError("the trace server did not start")
+            raise ConfigurationError(f"the {name} did not start")
         time.sleep(0.01)
