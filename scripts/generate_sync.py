@@ -23,6 +23,7 @@ TWINS: tuple[tuple[str, str], ...] = (
     ("chain/transactor_async.py", "chain/transactor.py"),
     ("chain/deployment_async.py", "chain/deployment.py"),
     ("client/async_contracts.py", "client/contracts.py"),
+    ("client/async_directory.py", "client/directory.py"),
     ("client/async_signing.py", "client/signing.py"),
     ("client/async_market.py", "client/market.py"),
     ("client/async_docket.py", "client/docket.py"),

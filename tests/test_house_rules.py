@@ -64,11 +64,16 @@ SIBLINGS = MappingProxyType(
 VENDORS = MappingProxyType(
     {
         "alembic": {"watcher"},
+        "boto3": {"chain"},
+        "cryptography": {"chain"},
         "eth": {"testing", "chain"},
         "eth_tester": {"testing", "chain"},
+        "fsspec": {"storage"},
         "onnx": {"model"},
         "onnxruntime": {"engine"},
+        "prometheus_client": {"web"},
         "pytest": {"testing"},
+        "ray": {"engine"},
         "rich": {"cli"},
         "skl2onnx": set(),
         "sklearn": set(),
@@ -77,15 +82,15 @@ VENDORS = MappingProxyType(
         "typer": {"cli"},
         "uvicorn": {"web"},
         "web3": {"chain"},
+        "websockets": {"chain"},
     }
 )
 
 #: Where every exception may be caught, with the reason.
 CATCH_ALL = MappingProxyType(
     {
-        "sdk/sworn/watcher/service.py": "one bad job must not stop the others",
-        "sdk/sworn/watcher/challenger/service.py": "one bad claim must not stop the others",
-        "sdk/sworn/watcher/defence/service.py": "one bad dispute must not cost the bonds of the others",
+        "sdk/sworn/engine/ray_workforce.py": "Ray reports a node that does not start by a bare Exception",
+        "sdk/sworn/watcher/containment.py": "one bad job, claim or dispute must not stop the others",
     }
 )
 

@@ -91,6 +91,10 @@ class Interface:
                 return name, _decode(entry["inputs"], data[4:], what=f"calldata of {self.name}.{name}")
         raise CodecError(f"{self.name} has no function with selector 0x{data[:4].hex()}")
 
+    def selector(self, function: str) -> bytes:
+        """The first four bytes of a call."""
+        return _selector(self._entry(self.functions, function, kind="function"))
+
     def topic(self, event: str) -> bytes:
         """The first topic of an event."""
         return _hash(_signature(self._entry(self.events, event, kind="event")))

@@ -27,7 +27,10 @@
     │   ├── RunTimedOut               over the time limit
     │   ├── RunOutOfMemory            over the memory limit
     │   ├── RunNotFinite              a value is NaN, or infinite where it must not be
+    │   ├── EngineBusy                not now: too many runs of the model wait; ask again later
+    │   ├── ModelUnavailable          the server that holds the model does not answer; try again
     │   └── RunFailed                 the runtime failed
+    │       ├── WorkerCrashed         the process that ran the model died of it, more than once
     │       ├── DivisionByZero        an integer was divided by zero
     │       ├── CastOutOfRange        a float does not fit the integer type that it is cast to
     │       └── IndexOutOfRange       an index tensor points outside of its table
@@ -36,6 +39,11 @@
     │   └── TraceMissing              the trace behind a sworn result is gone: put the file back
     ├── ChainError                    the chain or the way to it
     │   ├── TransientChainError       try again
+    │   │   ├── RateLimited           the node wants fewer requests; wait as long as it says
+    │   │   ├── BlockUnavailable      the node does not have the block yet, or no more
+    │   │   ├── EndpointsDisagree     two nodes contradict each other; nothing is done until they agree
+    │   │   └── SenderBusy            as many transactions as allowed are under way; submit again later
+    │   ├── LogRangeRefused           the node does not serve logs of so many blocks; ask for fewer
     │   ├── ChainIdMismatch           you are on another chain than you think
     │   ├── TransactionRejected       the node refused the transaction
     │   │   ├── NonceTooLow           another transaction took this nonce
@@ -45,6 +53,7 @@
     │   ├── TransactionReverted       mined, but reverted
     │   └── ContractRevert            a contract refused; one subclass per custom error in abi/
     ├── SignerError                   key, keystore or password
+    │   └── SignerUnavailable         the remote signer did not answer; try again
     ├── RequestError                  a request did not end with a result
     │   ├── RequestUnknown            no such request here
     │   ├── RequestTimeout            not yet; wait longer or ask for its status
@@ -53,7 +62,9 @@
     │   └── RequestRefuted            the answer was proven false; the fee is refunded
     ├── QuoteError                    no operator serves this on these terms
     └── StoreError                    the watcher's database
-        └── DigestConflict            another result was sworn for this request: never sign a second one
+        ├── DigestConflict            another result was sworn for this request: never sign a second one
+        ├── LeadershipLost            another replica sends with this key now; send nothing more
+        └── StoreUnavailable          the database did not answer, or not in time; try again
 """
 
 from __future__ import annotations
@@ -161,8 +172,20 @@ class RunNotFinite(EngineError):
     """An output is NaN or infinite, or the run's arithmetic gave NaN or met an infinity that it excludes."""
 
 
+class EngineBusy(EngineError):
+    """As many runs of the model wait as may; it says nothing about the run, which has not begun."""
+
+
+class ModelUnavailable(EngineError):
+    """The server that holds a model gave no answer; it says nothing about the model or its inputs."""
+
+
 class RunFailed(EngineError):
     """The runtime failed on a well-formed input."""
+
+
+class WorkerCrashed(RunFailed):
+    """The process that ran the model died of it, and so did the next one."""
 
 
 class DivisionByZero(RunFailed):
@@ -195,6 +218,30 @@ class ChainError(SwornError):
 
 class TransientChainError(ChainError):
     """The node did not answer, or not usefully; the same call may succeed later."""
+
+
+class RateLimited(TransientChainError):
+    """The node wants fewer requests, and to be left alone for ``retry_after_s`` (None = it does not say how long)."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class BlockUnavailable(TransientChainError):
+    """The node does not have a block: not yet, or no more."""
+
+
+class EndpointsDisagree(TransientChainError):
+    """Nodes contradict each other about the chain, and there is no telling which of them is right."""
+
+
+class SenderBusy(TransientChainError):
+    """As many transactions are under way as may be; nothing was signed, and nothing is wrong with the intent."""
+
+
+class LogRangeRefused(ChainError):
+    """The node does not serve the logs of so many blocks at once, or not that many logs."""
 
 
 class ChainIdMismatch(ChainError):
@@ -240,7 +287,11 @@ class ContractRevert(ChainError):
 
 
 class SignerError(SwornError):
-    """A key, a keystore or a password is unusable."""
+    """A key, a keystore or a password is unusable, or a signer answered with something else than was asked for."""
+
+
+class SignerUnavailable(SignerError):
+    """A remote signer did not answer, or not usefully; nothing was signed that anybody could use."""
 
 
 class RequestError(SwornError):
@@ -277,3 +328,11 @@ class StoreError(SwornError):
 
 class DigestConflict(StoreError):
     """Another result was journalled for the same request and operator; a second one must not be signed."""
+
+
+class LeadershipLost(StoreError):
+    """Another replica has taken over: what it may do, this one may not do any more."""
+
+
+class StoreUnavailable(StoreError):
+    """The database did not answer, or not in time. What was being stored may be there or not: read it again."""

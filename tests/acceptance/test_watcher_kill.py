@@ -11,7 +11,7 @@ from tests.support.watcher_world import WatcherWorld, open_world
 from sworn.testing.anvil import AnvilChain
 from sworn.types import Status
 from sworn.watcher.jobs import JobStatus
-from sworn.watcher.service import KILL_POINTS
+from sworn.watcher.service import BATCH_KILL_POINTS, KILL_POINTS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.anvil]
 
@@ -58,6 +58,22 @@ def test_watcher_killed_at_point_answers_everything_exactly_once(watched: Watche
     }
     # Two proposals, two finalizations, one failure: not one transaction more.
     assert world.chain.gateway.nonce(world.transaction_signer.address) == nonce + 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [*BATCH_KILL_POINTS, "digest_journalled", "signature_stored", "job_settled"])
+def test_watcher_killed_with_results_in_batches_answers_everything_exactly_once(watched: Watched, point: str) -> None:
+    """What carries a result is known after every death: nothing is proposed twice, and nothing forgotten in a batch."""
+    world = watched.world
+    asked = [world.request(world.payload(2.0, number + 1.0), salt=number) for number in range(5)]
+    watched.kill_at, watched.max_results = point, 100
+    ends = {posted.request_id: Status.FINALIZED for posted in asked}
+    watched.work_until(ends)
+    assert (watched.stop(), watched.exits) == (0, [-signal.SIGKILL])
+    once = dict.fromkeys(ends, 1)
+    assert (watched.events("ResultProposed"), watched.events("ResultFinalized")) == (once, once)
+    assert watched.signed_digests() == watched.allowed_digests(ends)
+    assert {job.status for job in watched.jobs()} == {JobStatus.FINALIZED}
 
 
 def test_watcher_terminated_at_work_exits_with_zero(watched: Watched) -> None:

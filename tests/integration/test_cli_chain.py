@@ -235,10 +235,12 @@ def test_quote_by_command_line_names_price_and_bond(world: World) -> None:
 def test_published_mirrors_by_command_line_are_not_doubled(world: World) -> None:
     """Publishing a mirror again sends nothing."""
     before = world.chain.gateway.block("latest").number
-    done = world.line.json("model", "publish", world.model, "--uri", "https://mirror.example/model.onnx")
+    known = ["--uri", "https://mirror.example/model.onnx", "--unverified"]
+    done = world.line.json("model", "publish", world.model, *known)
     assert done["uris"] == ["https://mirror.example/model.onnx"]
     assert world.chain.gateway.block("latest").number == before
-    more = world.line.json("model", "publish", world.model, "--uri", "https://other.example/model.onnx")
+    other = ["--uri", "https://other.example/model.onnx"]
+    more = world.line.json("model", "publish", world.model, *other, "--unverified")
     assert more["uris"] == ["https://mirror.example/model.onnx", "https://other.example/model.onnx"]
 
 
@@ -265,6 +267,19 @@ def test_doctor_with_settings_approves_a_working_operator(world: World) -> None:
     assert all(checks[name] == "ok" for name in wanted)
     assert checks["database"] == "ok"
     assert not (world.folder / "watcher.db").exists()
+
+
+def test_doctor_after_work_looks_into_the_books(world: World) -> None:
+    """A node that has worked is judged by what it has in hand: work, disputes, transactions, and whether it adds up."""
+    world.watch()
+    document = world.line.json("doctor", "--skip-engine", "--config", world.settings)
+    checks = {check["check"]: check["verdict"] for check in document["checks"]}
+
+    assert {checks[name] for name in ("work", "disputes", "transactions", "books", "result key")} == {"ok"}
+    assert any(name.startswith("mirrors of ") for name in checks)
+    # Nobody would be told of trouble.
+    advised = {check["check"]: check["advice"] for check in document["checks"] if check["verdict"] == "warn"}
+    assert "[metrics]" in advised["metrics"]
 
 
 def test_doctor_with_settings_finds_what_is_missing(world: World) -> None:

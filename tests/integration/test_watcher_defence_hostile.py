@@ -94,6 +94,8 @@ def test_run_that_differs_from_the_oath_is_told_and_costs_no_gas(bench: Bench) -
     (told,) = bench.events("result_indefensible")
     assert told["level"] == "critical" and "restart" in told["advice"]
     assert bench.defence(case).status is DefenceStatus.INDEFENSIBLE
+    (barred,) = bench.events("model_quarantined")
+    assert barred["model_id"] == "0x" + bench.world.model_id.hex()
     assert nonce_of(bench) == nonce
     bench.engine.disturb = lambda output: output
     bench.work()
@@ -263,7 +265,7 @@ def test_node_that_is_gone_does_not_silence_the_alarm(bench: Bench) -> None:
     with ThreadPoolExecutor(1) as pool:
         for share in (0.6, 0.95, 1.1):
             bench.now = dispute.opened_at + share * hostile.clocks.trace_s
-            assert not blind._turn_or_wait(pool, Event(), once=False)
+            assert not blind._turn_or_wait(pool, pool, Event(), once=False)
     told = [
         (entry["event"], entry["level"]) for entry in bench.events("deadline_near") + bench.events("deadline_missed")
     ]

@@ -89,7 +89,7 @@ def sweep(oracle: LocalOracle) -> set[KeptTrace]:
     retention = Retention(
         traces=oracle.watcher.traces,
         store=watcher.store,
-        contracts=watcher.steps.contracts,
+        contracts=watcher.steps.looker.contracts,
         operator=oracle.operator.address,
         keep_s=oracle.deployment.parameters["tailSeconds"],
         confirmations=0,
@@ -151,7 +151,7 @@ def test_bounded_result_without_its_trace_is_never_proposed(oracle: LocalOracle)
     watcher.intake.follow()
     job = watcher.store.job(handle.request_id)
     assert job is not None
-    watcher.steps.conclude(job, watcher.inference.compute(job))
+    watcher.steps.conclude([(job, watcher.inference.compute(job))], oracle.gateway.block("latest"))
     oath = watcher.store.oath(handle.request_id, oracle.operator.address)
     assert oath is not None and oath.trace_root != ZERO_HASH
     oracle.watcher.traces.drop(KeptTrace(request_id=handle.request_id, trace_root=oath.trace_root))

@@ -28,18 +28,17 @@ from sworn.codec.hashing import recover_signer
 from sworn.codec.tensors import decode_tensors, encode_reference
 from sworn.codec.trees import payload_root
 from sworn.engine.protocol import Engine
-from sworn.errors import ArtifactUnavailable, ConfigurationError, RunTimedOut, StoreError, TransientChainError
-from sworn.storage import HttpFetcher
+from sworn.errors import ArtifactUnavailable, ConfigurationError, StoreError, TransientChainError
 from sworn.testing.local_chain import EmbeddedChain
 from sworn.types import FailureCode, Request, Status
 from sworn.watcher.assembly import Surroundings, assemble
-from sworn.watcher.inference import fetch_from
 from sworn.watcher.jobs import Job, JobStatus
 from sworn.watcher.logs import make_logger
 from sworn.watcher.policy import Guards
-from sworn.watcher.service import MAX_ATTEMPTS, Watcher
+from sworn.watcher.service import MAX_ERRORS, Watcher
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.migration import upgrade
+from sworn.watcher.submissions import Batching
 
 LOSSES = Guards(min_profit_wei=-ETHER)
 
@@ -58,6 +57,9 @@ class Post:
     guards: Guards = LOSSES
     fetch: Callable[[str, int], bytes] = _nothing
     confirmations: int = 0
+    queue: int = 256
+    batching: Batching = field(default_factory=Batching)
+    give_up_before_s: int = 120
     now: float = 1_000_000.0
     logs: io.StringIO = field(default_factory=io.StringIO)
 
@@ -77,6 +79,9 @@ class Post:
                 fetch=self.fetch,
                 log=make_logger(self.logs),
                 confirmations=self.confirmations,
+                queue=self.queue,
+                batching=self.batching,
+                give_up_before_s=self.give_up_before_s,
                 poll_interval_s=0.01,
                 clock=lambda: self.now,
             )
@@ -256,22 +261,11 @@ def test_watcher_stake_too_low_waits_until_there_is_more(post: Post) -> None:
     assert post.world.state(posted).status is Status.PROPOSED
 
 
-def test_watcher_run_over_limit_is_tried_again_then_fails(post: Post) -> None:
-    """A limit that a loaded machine may break is given a second chance before the failure is posted."""
-    post.engine.failure = RunTimedOut("slow")
-    posted = post.world.request(post.world.payload(1.0, 2.0))
-    post.work()
-    assert post.world.state(posted).status is Status.REQUESTED
-    post.work(seconds=10)
-    assert post.world.state(posted).result_tag[-1] == FailureCode.LIMIT_EXCEEDED
-    assert post.engine.runs == 2
-
-
 def test_watcher_poisoned_job_is_parked_and_others_go_on(post: Post) -> None:
     """An error that nobody expected parks its own job after some attempts; every other job is served."""
     poisoned = post.world.request(post.world.payload(1.0, 3.0), salt=1)
     post.engine.failure = ZeroDivisionError("poison")
-    for _ in range(MAX_ATTEMPTS + 1):
+    for _ in range(MAX_ERRORS + 1):
         post.work(seconds=1000)
     assert post.job(poisoned).status is JobStatus.PARKED
     assert "poison" in post.job(poisoned).reason
@@ -389,8 +383,16 @@ def test_watcher_node_failing_in_a_step_goes_on_afterwards(
         def down(*args: object, **kwargs: object) -> None:
             raise trouble("down")
 
-        patched.setattr(type(post.world.chain.gateway), "send_raw", down)
-        patched.setattr(type(post.world.chain.gateway), "estimate_gas", down)
+        gateway = type(post.world.chain.gateway)
+        look = gateway.calls
+
+        def simulate(self: Any, calls: Any, **kwargs: Any) -> Any:
+            # Only simulations have a sender.
+            return down() if any(call.sender for call in calls) else look(self, calls, **kwargs)
+
+        patched.setattr(gateway, "send_raws", down)
+        patched.setattr(gateway, "estimates", down)
+        patched.setattr(gateway, "calls", simulate)
         with pytest.raises(trouble):
             watcher.run(Event(), once=True)
     assert post.job(posted).status is JobStatus.PROPOSING
@@ -443,18 +445,9 @@ def test_watcher_real_engine_answers_like_numpy(post: Post) -> None:
     np.testing.assert_array_equal(decode_tensors(oath.output, post.world.schema.outputs)["y"], [0.5, 0.25])
 
 
-def test_watcher_failure_that_quotes_malformed_url_is_posted(post: Post) -> None:
-    """A URL that a stranger chose and that cannot be masked does not keep the failure off the chain."""
-    post.guards = replace(LOSSES, input_hosts=frozenset({"inputs.example"}))
-    post.fetch = fetch_from(HttpFetcher())
-    posted = post.world.request(encode_reference("https://inputs.example:99999/a"))
-    post.work()
-    post.work(seconds=10)
-    assert post.world.state(posted).result_tag[-1] == FailureCode.INPUT_UNAVAILABLE
-
-
 def test_watcher_with_engine_full_starts_nothing_more(post: Post) -> None:
-    """While as many models run as there are workers, a newer request waits in the database, not in a queue."""
+    """While as many runs are begun as may be, a newer request waits in the database, not in a queue."""
+    post.queue = 1
     running = post.world.request(post.world.payload(1.0, 2.0), salt=1)
     release = Event()
     post.engine.on_run = lambda: release.wait(10)
@@ -476,7 +469,7 @@ def test_watcher_with_new_result_key_signs_stored_oath_again(post: Post) -> None
     watcher = post.start()
     watcher.intake.follow()
     job, store = post.job(posted), watcher.store
-    watcher.steps.conclude(job, watcher.inference.compute(job))
+    watcher.steps.conclude([(job, watcher.inference.compute(job))], post.world.chain.gateway.block("latest"))
     oath = store.oath(posted.request_id, post.world.operator.address)
     assert oath is not None
     store.store_signature(replace(oath, signature=LocalSigner.from_key(b"\x07" * 32).sign_digest(oath.digest)))

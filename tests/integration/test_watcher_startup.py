@@ -8,6 +8,7 @@ import pytest
 from tests.support.graphs import unary
 from tests.support.watcher_world import WatcherWorld, open_world, served_reciprocal
 
+from sworn.chain.transactions import Intent, TransactionRecord, TransactionStatus
 from sworn.engine.identification import identify
 from sworn.errors import ArtifactUnavailable, ChainIdMismatch, ConfigurationError, StoreError
 from sworn.model import read_artifact
@@ -20,6 +21,7 @@ from sworn.watcher.startup import check_startup
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.migration import upgrade
+from sworn.watcher.store.transactions import SqlTransactionStore
 
 STRANGER = Address("0x" + "77" * 20)
 
@@ -68,7 +70,7 @@ def _check(
         contracts=world.contracts,
         store=JobStore(database=database),
         operator=operator or world.operator.address,
-        result_signer=result_signer or world.result_signer.address,
+        result_signers=[result_signer or world.result_signer.address],
         sender=world.transaction_signer.address,
         models=[model or served_reciprocal()],
     )
@@ -76,6 +78,18 @@ def _check(
 
 def test_startup_of_operator_in_order_passes_without_warning(world: WatcherWorld, database: Database) -> None:
     """A registered operator with an authorised signer, stake and an offer may start."""
+    assert _check(world, database) == ()
+
+
+def test_startup_with_transactions_of_a_forgotten_key_says_which(world: WatcherWorld, database: Database) -> None:
+    """A key that was taken out of the settings too early leaves jobs that wait for ever: the start says so."""
+    store = SqlTransactionStore(database=database, chain_id=world.deployment.chain_id)
+    intent = Intent(key="propose:1", to=world.deployment.oracle, data=b"", gas_cap=21_000)
+    signed = TransactionRecord(intent=intent, sender=STRANGER, status=TransactionStatus.SIGNED, nonce=0, gas=21_000)
+    store.put(signed)
+    (warning,) = _check(world, database)
+    assert STRANGER in warning
+    store.put(replace(signed, sender=world.transaction_signer.address))
     assert _check(world, database) == ()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]
+import rlp
 from eth_account import Account as KeyAccount
 from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sworn.chain.gateway import Gateway
-from sworn.cli import compose, main
+from sworn.cli import compose, compose_endpoints, main
 from sworn.cli.places import PRIVATE_KEY_VARIABLE
 
 #: Given with --rpc; no connection is ever made to it.
@@ -47,6 +47,7 @@ class CommandLine:
         """From now on every URL leads to this chain."""
         self._monkeypatch.setenv("SWORN_RPC", URL)
         self._monkeypatch.setattr(compose, "gateway", lambda url, *, timeout_s: gateway)
+        self._monkeypatch.setattr(compose_endpoints, "connect_gateway", lambda url, *, timeout_s: gateway)
 
     def act_as(self, private_key: bytes) -> None:
         """From now on commands sign with this key."""

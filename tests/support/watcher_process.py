@@ -18,6 +18,7 @@ from sworn.chain.deployment_files import load_deployment
 from sworn.chain.sender import FeePolicy
 from sworn.chain.signer import LocalSigner
 from sworn.chain.web3_gateway import connect_gateway
+from sworn.codec.statements import Statement
 from sworn.engine.identification import compile_program
 from sworn.engine.protocol import IdentifiedModel, Run, RunLimits
 from sworn.model.trace_file import TraceWriter
@@ -27,6 +28,7 @@ from sworn.watcher.logs import make_logger
 from sworn.watcher.policy import Guards
 from sworn.watcher.store.database import open_database
 from sworn.watcher.store.migration import upgrade
+from sworn.watcher.submissions import Batching
 from sworn.watcher.traces import FileTraceStore
 
 
@@ -44,10 +46,10 @@ class WitnessedSigner:
     def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
         return self._signer.sign_transaction(transaction)
 
-    def sign_digest(self, digest: bytes) -> bytes:
+    def sign_statement(self, statement: Statement) -> bytes:
         with self._witness.open("a") as file:
-            file.write(digest.hex() + "\n")
-        return self._signer.sign_digest(digest)
+            file.write(statement.digest.hex() + "\n")
+        return self._signer.sign_statement(statement)
 
 
 class UnsteadyEngine(ReciprocalEngine):
@@ -107,6 +109,7 @@ def main(orders_file: str) -> None:
         fees=FeePolicy(bump_after_s=3600),
         confirmations=orders["confirmations"],
         poll_interval_s=0.05,
+        batching=Batching(max_results=orders.get("max_results", 1)),
         checkpoint=kill_once(orders["kill_at"], folder / "killed"),
     )
     assemble(surroundings).run(stop)

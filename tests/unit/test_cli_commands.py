@@ -23,8 +23,8 @@ KEY = "0x" + "17" * 32
 COMMANDS = (
     "demo request status result verify expire finalize retry withdraw deploy watch challenge doctor version",
     "dispute:list show open join demand prove convict resolve claim withdraw",
-    "model:id inspect register publish",
-    "operator:register stake serve unbond withdraw status",
+    "model:id inspect register publish fetch pin unpin list where",
+    "operator:register stake serve announce unbond withdraw status",
     "operator signer:authorize revoke",
     "keys:new import list",
     "config:init validate dump",
@@ -203,7 +203,7 @@ def test_config_template_with_a_key_and_a_model_is_valid(line: CommandLine, tmp_
     assert line.json("config", "validate", str(file)) == {"valid": True, "models": 1}
     settings = validate_settings(tomllib.loads(template()))
     assert set(tomllib.loads(template())) == {
-        name for name in type(settings).model_fields if name not in ("operator", "artifacts", "trace_server")
+        name for name in type(settings).model_fields if name not in ("operator", "artifacts", "trace_server", "metrics")
     }
 
 

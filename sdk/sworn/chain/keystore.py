@@ -100,6 +100,29 @@ def unlock(path: Path, password: str) -> LocalSigner:
     return signer
 
 
+def kept_secret(path: Path, *, entropy: Callable[[int], bytes] = secrets.token_bytes) -> bytes:
+    """32 bytes from a file of 64 hex digits, which is made, for the owner alone, when it is missing.
+
+    Raises `SignerError`; a file that is there is never replaced.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SignerError(f"cannot create the directory of {path}: {error.strerror}") from error
+        _write_private(path, entropy(32).hex().encode() + b"\n")
+    try:
+        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise SignerError(f"cannot read the secret file {path}: {error.strerror}") from error
+    except ValueError:
+        raise SignerError(f"{path} is no secret file: expected 64 hex digits") from None
+    if len(secret) != 32:
+        raise SignerError(f"{path} is no secret file: expected 64 hex digits")
+    return secret
+
+
 def _key_bytes(private_key: bytes | str) -> bytes:
     return bytes.fromhex(private_key.lower().removeprefix("0x")) if isinstance(private_key, str) else private_key
 

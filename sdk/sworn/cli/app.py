@@ -14,10 +14,13 @@ from typer.exceptions import Abort, TyperException
 from sworn.cli import (
     challenging,
     configuration,
+    database,
     demo,
     deploying,
     disputing,
     doctor,
+    health,
+    jobs,
     keys,
     models,
     operators,
@@ -55,7 +58,10 @@ def build() -> typer.Typer:
         challenging,
         keys,
         configuration,
+        database,
         doctor,
+        health,
+        jobs,
     ):
         module.register(app)
     command(app, "version")(_version)

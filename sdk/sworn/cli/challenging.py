@@ -48,6 +48,9 @@ def _challenge(
 
     overrides = daemon_overrides(session, database=database, log_level=log_level, log_format=log_format)
     values = compose_challenger.settings(session.options.config, overrides)
+    if once:
+        # Over before anybody could look; and a daemon beside it may have the port.
+        values = values.model_copy(update={"metrics": None})
     with compose_challenger.challenger(values, session.output, observes=observe) as challenger:
         with stopping() as stop:
             challenger.run(stop, once=once)

@@ -18,12 +18,13 @@ from sworn.chain.signer import LocalSigner, Signer
 from sworn.chain.transactor import Transactor
 from sworn.chain.web3_gateway import connect_gateway
 from sworn.cli.output import Output
-from sworn.cli.places import HOME, PRIVATE_KEY_VARIABLE
+from sworn.cli.places import PRIVATE_KEY_VARIABLE
 from sworn.errors import ConfigurationError, SignerError
 from sworn.types import Deployment
 
 if TYPE_CHECKING:
     from sworn.client import Client
+    from sworn.storage import ArtifactStore
     from sworn.watcher.settings import WatcherSettings
 
 _POLL_S: Final = 0.5
@@ -98,17 +99,25 @@ def transactor(chain: Gateway, key: Signer, *, timeout_s: float) -> Transactor:
     return Transactor(gateway=chain, signer=key, chain_id=chain.chain_id(), pacing=_pacing(timeout_s))
 
 
-def client(chain: Gateway, contracts: Deployment, key: Signer | None, *, timeout_s: float) -> Client:
-    """The SDK's client, with artifacts cached below the home directory."""
+def client(
+    chain: Gateway,
+    contracts: Deployment,
+    key: Signer | None,
+    *,
+    artifacts: ArtifactStore,
+    timeout_s: float,
+    index: Path | None = None,
+) -> Client:
+    """The SDK's client; ``index`` is the folder in which it keeps what it has counted from events."""
     from sworn.client import Client
-    from sworn.storage import CachedArtifactStore
 
     return Client(
         gateway=chain,
         deployment=contracts,
         signer=key,
-        artifacts=CachedArtifactStore((HOME / "artifacts").expanduser()),
+        artifacts=artifacts,
         pacing=_pacing(timeout_s),
+        index=index,
     )
 
 

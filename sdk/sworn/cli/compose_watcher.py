@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any, TextIO
 
+from structlog.typing import FilteringBoundLogger
+
+from sworn.chain.endpoints import FailoverGateway
 from sworn.chain.gateway import Gateway
+from sworn.chain.heads import Wakeup
 from sworn.chain.sender import FeePolicy
-from sworn.chain.signer import Signer
-from sworn.cli import compose
+from sworn.cli import compose, compose_engine, compose_observe
+from sworn.cli.compose_artifacts import artifact_store, kept, reported
+from sworn.cli.compose_endpoints import bystander, chain_of, wakeup_of
+from sworn.cli.compose_keys import Keys, opened_keys
+from sworn.cli.compose_replicas import replica, traces
 from sworn.cli.output import Output
 from sworn.cli.places import HOME
-from sworn.engine.protocol import Engine
+from sworn.engine.protocol import Engine, IdentifiedModel
 from sworn.engine.serving import ServingEngine
 from sworn.errors import ConfigurationError
 from sworn.model import read_artifact
-from sworn.storage import CachedArtifactStore, HttpFetcher
-from sworn.types import Address, Deployment, Profile
+from sworn.storage import HttpFetcher
+from sworn.storage.mirrors import BadMirrorReport, no_report
+from sworn.types import Address, Deployment
 from sworn.watcher.assembly import Surroundings, assemble
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.inference import fetch_from
 from sworn.watcher.logs import make_logger
 from sworn.watcher.models import load_models
 from sworn.watcher.policy import ServedModel
+from sworn.watcher.readings import Watched
+from sworn.watcher.reloading import Guarded, Reloading
+from sworn.watcher.replica import Replica
+from sworn.watcher.sealed_files import SealedFiles
 from sworn.watcher.service import Watcher
 from sworn.watcher.settings import WatcherSettings, load_settings
+from sworn.watcher.settings_observe import MetricsSettings
 from sworn.watcher.settings_traces import TraceServerSettings
 from sworn.watcher.startup import check_startup
-from sworn.watcher.store.database import open_database
+from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.migration import upgrade
-from sworn.watcher.traces import FileTraceStore
-
-_RPC_TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """Who pays for transactions and who signs results."""
-
-    transaction: Signer
-    result: Signer
 
 
 def settings(files: Sequence[Path], overrides: dict[str, Any]) -> WatcherSettings:
@@ -51,46 +54,127 @@ def settings(files: Sequence[Path], overrides: dict[str, Any]) -> WatcherSetting
     return load_settings(files, overrides=overrides)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """What has been opened for a watcher, in the order in which it was."""
+
+    heard: compose_observe.Listeners
+    log: FilteringBoundLogger
+    chain: FailoverGateway
+    wakeup: Wakeup
+    contracts: Deployment
+    keys: Keys
+    database: Database
+    engine: ServingEngine
+    models: tuple[ServedModel, ...]
+    role: Replica
+
+
 @contextmanager
-def watcher(values: WatcherSettings, output: Output, *, log: TextIO | None = None) -> Iterator[Watcher]:
-    """A watcher that has passed its start-up checks. Raises `ConfigurationError` that lists every problem."""
+def watcher(
+    values: WatcherSettings,
+    output: Output,
+    *,
+    log: TextIO | None = None,
+    adapt: Callable[[Surroundings], Surroundings] = lambda around: around,
+) -> Iterator[Watcher]:
+    """A watcher that has passed its start-up checks; ``adapt`` changes what it stands on.
+
+    Raises `ConfigurationError` that lists every problem.
+    """
     with ExitStack() as closing:
-        chain = compose.gateway(values.chain.rpc_url.get_secret_value(), timeout_s=_RPC_TIMEOUT_S)
-        with output.busy("reading the deployment"):
-            contracts = deployment(values, chain)
-        keys = unlock_keys(values, output)
-        database = open_database(values.database_url.get_secret_value())
-        closing.callback(database.close)
-        upgrade(database)
-        engine = closing.enter_context(engine_of(values))
-        with output.busy("compiling the models"):
-            models = served_models(values, chain, contracts, engine)
-        around = Surroundings(
-            gateway=chain,
-            deployment=contracts,
-            operator=operator_of(values, keys),
-            transaction_signer=keys.transaction,
-            result_signer=keys.result,
-            models=models,
-            guards=values.guards.guards,
-            engine=engine,
-            exhibitor=engine,
-            database=database,
-            fetch=fetch_from(HttpFetcher()),
-            traces=_traces(values) if any(model.profile is not Profile.SIGNED for model in models) else None,
-            keep_traces_s=values.traces.keep_s,
-            log=make_logger(log or sys.stderr, form=values.log.format, level=values.log.level),
-            fees=_fees(values),
-            confirmations=values.chain.confirmations,
-            max_log_range=values.chain.max_log_range,
-            start_block=values.chain.start_block,
-            workers=values.engine.workers,
-            poll_interval_s=values.chain.poll_interval_s,
-        )
+        opened = _opened(values, output, log, closing)
+        around = adapt(_surroundings(values, opened))
         built = _checked(around)
         if values.trace_server is not None:
             closing.enter_context(_serving(values.trace_server, around))
+        if values.metrics is not None:
+            subject = _watched(values, values.metrics, around)
+            closing.enter_context(compose_observe.watched(values.metrics, subject, opened.heard, around.log))
+        closing.enter_context(opened.heard.supervised())
         yield built
+
+
+def _opened(values: WatcherSettings, output: Output, log: TextIO | None, closing: ExitStack) -> _Opened:
+    heard = compose_observe.listeners(values.metrics, poll_interval_s=values.chain.poll_interval_s)
+    logger = make_logger(log or sys.stderr, form=values.log.format, level=values.log.level)
+    chain = closing.enter_context(chain_of(values.chain, logger, heard.telemetry))
+    wakeup = closing.enter_context(wakeup_of(values.chain, logger))
+    with output.busy("reading the deployment"):
+        contracts = deployment(values, chain)
+    keys = unlock_keys(values, output)
+    database = open_database(values.database_url.get_secret_value())
+    closing.callback(database.close)
+    upgrade(database)
+    engine = closing.enter_context(engine_of(values))
+    with output.busy("compiling the models"):
+        models = served_models(values, chain, contracts, engine, report=reported(logger))
+    closing.enter_context(kept(values, contracts, operator_of(values, keys), models))
+    _warmed(values, engine, models, logger, output)
+    senders = [each.address for each in keys.transactions]
+    shared = replica(
+        values.replica, role="watcher", database=database, deployment=contracts, senders=senders, log=logger
+    )
+    return _Opened(
+        heard=heard,
+        log=logger,
+        chain=chain,
+        wakeup=wakeup,
+        contracts=contracts,
+        keys=keys,
+        database=database,
+        engine=engine,
+        models=models,
+        role=closing.enter_context(shared),
+    )
+
+
+def _surroundings(values: WatcherSettings, opened: _Opened) -> Surroundings:
+    return Surroundings(
+        gateway=opened.chain,
+        deployment=opened.contracts,
+        operator=operator_of(values, opened.keys),
+        transaction_signer=opened.keys.transaction,
+        retiring_signers=opened.keys.transactions[1:],
+        result_signer=opened.keys.result,
+        other_result_signers=opened.keys.results[1:],
+        expiry_warning_days=values.keys.expiry_warning_days,
+        models=opened.models,
+        guards=values.guards.guards,
+        engine=opened.engine,
+        exhibitor=opened.engine,
+        database=opened.database,
+        fetch=fetch_from(HttpFetcher()),
+        traces=traces(values, opened.models, opened.role),
+        keep_traces_s=values.traces.keep_s,
+        keep_rows_s=values.retention.keep_s if values.retention.prune else None,
+        log=opened.log,
+        fees=_fees(values),
+        confirmations=values.chain.confirmations,
+        finality=values.chain.finality,
+        wakeup=opened.wakeup,
+        max_log_range=values.chain.max_log_range,
+        start_block=values.chain.start_block,
+        workers=values.engine.workers,
+        poll_interval_s=values.chain.poll_interval_s,
+        queue=values.service.queue,
+        batching=values.batching.batching,
+        give_up_before_s=values.service.give_up_before_s,
+        checkpoint=opened.heard.pulse.reached,
+        telemetry=opened.heard.telemetry,
+        role=opened.role,
+    )
+
+
+def reloading(
+    around: Surroundings, *, values: WatcherSettings, read: Callable[[], WatcherSettings], asked: Event
+) -> Surroundings:
+    """The same surroundings, whose guards are read again when ``asked`` is set."""
+
+    def made(guarded: Guarded) -> Reloading:
+        return Reloading(current=values, read=read, guarded=guarded, log=around.log, asked=asked)
+
+    return replace(around, reloading=made)
 
 
 @contextmanager
@@ -112,15 +196,39 @@ def _serving(server: TraceServerSettings, around: Surroundings) -> Iterator[None
         yield
 
 
+def _watched(values: WatcherSettings, metrics: MetricsSettings, around: Surroundings) -> Watched:
+    """What there is of a watcher to look at."""
+    # SAFETY: a gateway of its own: the loop's is used by one thread.
+    return Watched(
+        contracts=Contracts(gateway=bystander(values.chain), deployment=around.deployment),
+        database=around.database,
+        operator=around.operator,
+        leads=lambda: around.role.led,
+        senders=[each.address for each in (around.transaction_signer, *around.retiring_signers)],
+        result_signers=(around.result_signer, *around.other_result_signers),
+        models=around.models,
+        files=SealedFiles(entry.artifact for entry in values.models if entry.artifact is not None),
+        trace_folder=None if around.traces is None else values.trace_folder or HOME.expanduser() / "traces",
+        max_trace_bytes=values.traces.max_total_bytes,
+        engine=around.engine if isinstance(around.engine, ServingEngine) else None,
+        thresholds=metrics.thresholds(
+            min_time_left_s=values.guards.min_time_left_s,
+            min_balance_wei=values.guards.min_balance_wei,
+            pause_balance_wei=values.guards.pause_balance_wei,
+        ),
+    )
+
+
 def _checked(around: Surroundings) -> Watcher:
     built = assemble(around)
     warnings = check_startup(
         contracts=Contracts(gateway=around.gateway, deployment=around.deployment),
         store=built.store,
         operator=around.operator,
-        result_signer=around.result_signer.address,
+        result_signers=[around.result_signer.address, *(each.address for each in around.other_result_signers)],
         sender=around.transaction_signer.address,
         models=around.models,
+        retiring=[each.address for each in around.retiring_signers],
     )
     for model in around.models:
         name = model.profile.name.lower()
@@ -142,39 +250,60 @@ def deployment(values: WatcherSettings, chain: Gateway) -> Deployment:
 
 def unlock_keys(values: WatcherSettings, output: Output) -> Keys:
     """The configured keys. Raises `SignerError`."""
-    keys = values.keys
-    transaction = compose.unlocked(output, keys.transaction_key, keys.password_file)
-    if keys.result_key is None:
-        return Keys(transaction=transaction, result=transaction)
-    password_file = keys.result_password_file or keys.password_file
-    return Keys(transaction=transaction, result=compose.unlocked(output, keys.result_key, password_file))
+    return opened_keys(values.keys.transaction_sources, values.keys.result_sources, output)
 
 
 def operator_of(values: WatcherSettings, keys: Keys) -> Address:
-    """The operator's owner address."""
+    """The operator's owner address. Raises `ConfigurationError` where it would change with the key that sends."""
+    if values.operator_address is None and len(keys.transactions) > 1:
+        raise ConfigurationError("several transaction keys are named: name the operator's address in `operator` too")
     return values.operator_address or keys.transaction.address
 
 
 def engine_of(values: WatcherSettings) -> ServingEngine:
-    """The configured engine; nothing runs yet."""
-    return ServingEngine(workers=values.engine.workers, threads=values.engine.threads)
+    """The configured engine; nothing runs yet. Raises `ConfigurationError` where what it needs is not installed."""
+    return compose_engine.engine_of(values.engine, models=len(values.models))
+
+
+def _warmed(
+    values: WatcherSettings,
+    engine: ServingEngine,
+    models: Sequence[ServedModel],
+    log: FilteringBoundLogger,
+    output: Output,
+) -> None:
+    """Gives the models their terms, and has them loaded. Raises `ConfigurationError` and what a run raises."""
+
+    def report(model: IdentifiedModel, seconds: float) -> None:
+        log.info("model_ready", model_id=model.model_id, seconds=round(seconds, 2), warm=values.engine.warm)
+
+    # Models come in the order of their settings.
+    pairs = zip(models, values.models, strict=True)
+    served = [(model.identified, entry.terms, model.limits) for model, entry in pairs]
+    with output.busy("loading the models"):
+        compose_engine.serve_models(engine, served, warm=values.engine.warm, report=report)
 
 
 def served_models(
-    values: WatcherSettings, chain: Gateway, contracts: Deployment, engine: Engine
+    values: WatcherSettings,
+    chain: Gateway,
+    contracts: Deployment,
+    engine: Engine,
+    *,
+    report: BadMirrorReport = no_report,
 ) -> tuple[ServedModel, ...]:
     """The configured models with their artifacts, compiled by the engine, ids recomputed.
 
     Raises `ModelError`, `ConfigurationError`, `ArtifactError`, `EngineError`.
     """
-    cache = values.artifacts or (HOME / "artifacts")
     loaded = load_models(
         values.models,
         contracts=Contracts(gateway=chain, deployment=contracts),
-        artifacts=CachedArtifactStore(cache.expanduser()),
+        artifacts=artifact_store(values.artifacts, report=report),
         identify=engine.identify,
         read=read_artifact,
         max_trace_bytes=values.traces.max_bytes,
+        max_log_range=values.chain.max_log_range,
     )
     return tuple(loaded.values())
 
@@ -184,11 +313,8 @@ def _fees(values: WatcherSettings) -> FeePolicy:
     return FeePolicy(
         max_fee_cap_wei=chain.max_fee_cap_wei,
         urgent_cap_wei=chain.urgent_fee_cap_wei,
+        min_tip_wei=chain.min_tip_wei,
+        max_tip_wei=chain.max_tip_wei,
         bump_after_s=chain.bump_after_s,
-    )
-
-
-def _traces(values: WatcherSettings) -> FileTraceStore:
-    return FileTraceStore(
-        values.trace_folder or HOME.expanduser() / "traces", max_total_bytes=values.traces.max_total_bytes
+        max_in_flight=values.service.max_in_flight,
     )

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sworn.cli import announcing, quarantine, signers
 from sworn.cli.command import SIGNING, command
 from sworn.cli.output import ether, facts, moment, short
 from sworn.cli.receipts import receipt_facts
@@ -24,7 +25,6 @@ _DAY_S: Final = 86_400
 OperatorOption = Annotated[
     str | None, typer.Option("--operator", metavar="ADDRESS", help="By default the account of the key.")
 ]
-SignerArgument = Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of the key that signs results.")]
 AmountArgument = Annotated[int, typer.Argument(metavar="AMOUNT", parser=parse_amount, help="For example 1.5eth.")]
 
 
@@ -37,10 +37,9 @@ def register(app: typer.Typer) -> None:
     command(group, "unbond", options=SIGNING)(_unbond)
     command(group, "withdraw", options=SIGNING)(_withdraw)
     command(group, "status", options=SIGNING)(_status)
-    signers = typer.Typer(name="signer", help="Keys that sign the operator's results.", no_args_is_help=True)
-    command(signers, "authorize", options=SIGNING)(_authorize)
-    command(signers, "revoke", options=SIGNING)(_revoke)
-    group.add_typer(signers)
+    announcing.register(group)
+    signers.register(group)
+    quarantine.register(group)
     app.add_typer(group)
 
 
@@ -137,24 +136,6 @@ def _withdraw(
     session.output.result({"earned_wei": account.earned_wei, "stake_wei": released, "transactions": transactions})
 
 
-def _authorize(session: Session, address: SignerArgument) -> None:
-    """Lets a key sign the operator's results. Two conflicting signatures of it cost stake, whoever holds it."""
-    session.connect(signing=True)
-    with session.output.busy("authorising"):
-        receipt = session.client.operator.authorize_signer(address)
-    not_after = session.client.operator.signer_not_after(address)
-    session.output.result({"signer": address, "not_after": not_after} | receipt_facts(receipt))
-
-
-def _revoke(session: Session, address: SignerArgument) -> None:
-    """Ends a key's authority, after the longest lifetime that a result may have."""
-    session.connect(signing=True)
-    with session.output.busy("revoking"):
-        receipt = session.client.operator.revoke_signer(address)
-    not_after = session.client.operator.signer_not_after(address)
-    session.output.result({"signer": address, "not_after": not_after} | receipt_facts(receipt))
-
-
 def _status(
     session: Session,
     operator: Annotated[
@@ -167,7 +148,7 @@ def _status(
     with session.output.busy("reading the chain"):
         account = session.client.operator.account(who)
         events = _events(session, account.operator)
-        signers = _signers(session, account.operator, events)
+        keys = signers.signers_of(session, account.operator, events)
         offers = _offers(session, account.operator, events)
     document: dict[str, Any] = {
         "operator": account.operator,
@@ -180,8 +161,8 @@ def _status(
         "release_at": account.release_at or None,
         "balance_wei": session.gateway.balance(account.operator),
     }
-    human = Group(facts(document), Text(), _table(signers, offers))
-    session.output.result(document | {"signers": signers, "offers": offers}, human)
+    human = Group(facts(document), Text(), _table(keys, offers))
+    session.output.result(document | {"signers": keys, "offers": offers}, human)
 
 
 def _events(session: Session, operator: str) -> list[Event]:
@@ -189,16 +170,6 @@ def _events(session: Session, operator: str) -> list[Event]:
 
     stream = session.client.events(names={"SignerChanged", "OfferChanged"}, follow=False)
     return [item for item in stream if isinstance(item, Event) and item.arguments["operator"] == operator]
-
-
-def _signers(session: Session, operator: str, events: list[Event]) -> list[dict[str, Any]]:
-    addresses = dict.fromkeys(event.arguments["signer"] for event in events if event.name == "SignerChanged")
-    now = session.gateway.block("latest").timestamp
-    found = []
-    for address in addresses:
-        not_after = session.client.operator.signer_not_after(address, operator=operator)
-        found.append({"signer": address, "not_after": not_after, "active": not_after > now})
-    return found
 
 
 def _offers(session: Session, operator: str, events: list[Event]) -> list[dict[str, Any]]:
@@ -217,11 +188,11 @@ def _offer(offer: Any) -> dict[str, Any]:
     }
 
 
-def _table(signers: list[dict[str, Any]], offers: list[dict[str, Any]]) -> RenderableType:
+def _table(keys: list[dict[str, Any]], offers: list[dict[str, Any]]) -> RenderableType:
     table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
     for column in ("", "", "state", "price", "value at risk", "window", "callback gas"):
         table.add_column(column, no_wrap=True)
-    for signer in signers:
+    for signer in keys:
         table.add_row("signer", short(signer["signer"]), "active" if signer["active"] else "ended", "", "", "", "")
     for offer in offers:
         table.add_row(

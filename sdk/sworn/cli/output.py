@@ -144,7 +144,8 @@ def shown(name: str, value: Any) -> str:
         return "\n".join(f"{label(key)}: {shown(key, item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         return "\n".join(shown(name, item) for item in value) or "none"
-    return str(value)
+    # SAFETY: anyone can put any text on chain, and a terminal obeys some of it.
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(value))
 
 
 def ether(wei: int) -> str:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sworn.cli.output import Output
+from sworn.cli.places import HOME
 from sworn.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sworn.chain.gateway import Gateway
     from sworn.chain.signer import Signer
     from sworn.chain.transactor import Transactor
-    from sworn.cli.compose_watcher import Keys
+    from sworn.cli.compose_keys import Keys
     from sworn.client import Client
+    from sworn.storage import CachedArtifactStore
     from sworn.types import Deployment
     from sworn.watcher.settings import WatcherSettings
 
@@ -70,7 +72,7 @@ class Session:
 
         url = self.options.rpc
         if url is None and self.settings is not None:
-            url = self.settings.chain.rpc_url.get_secret_value()
+            url = self.settings.chain.endpoints[0].url.get_secret_value()
         if url is None:
             raise ConfigurationError("no chain is named: give --rpc URL, set SWORN_RPC, or give --config FILE")
         return compose.gateway(url, timeout_s=min(self.options.timeout, 30.0))
@@ -127,6 +129,28 @@ class Session:
     @cached_property
     def client(self) -> Client:
         """The SDK's client; with the key when one is named."""
+        return self._client(self.optional_signer)
+
+    @cached_property
+    def reader(self) -> Client:
+        """The same without the key, which is not asked for."""
+        return self._client(None)
+
+    def _client(self, key: Signer | None) -> Client:
         from sworn.cli import compose
 
-        return compose.client(self.gateway, self.deployment, self.optional_signer, timeout_s=self.options.timeout)
+        return compose.client(
+            self.gateway,
+            self.deployment,
+            key,
+            artifacts=self.artifacts,
+            timeout_s=self.options.timeout,
+            index=HOME / "index",
+        )
+
+    @cached_property
+    def artifacts(self) -> CachedArtifactStore:
+        """Model files: as the settings say, else cached below the home directory. Raises `ConfigurationError`."""
+        from sworn.cli.compose_artifacts import artifact_store
+
+        return artifact_store(None if self.settings is None else self.settings.artifacts)

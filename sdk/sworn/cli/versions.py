@@ -10,6 +10,7 @@ DISTRIBUTION: Final = "sworn-oracle"
 #: What sworn stands on, by distribution; those of the extras may be missing.
 PACKAGES: Final = ("web3", "eth-account", "onnx", "onnxruntime", "numpy")
 NODE_PACKAGES: Final = ("SQLAlchemy", "alembic", "pydantic", "pydantic-settings", "structlog")
+WEB_PACKAGES: Final = ("prometheus-client", "starlette", "uvicorn")
 TESTER_PACKAGES: Final = ("eth-tester", "py-evm")
 
 
@@ -23,7 +24,7 @@ def installed(distribution: str) -> str | None:
 
 def version_facts() -> dict[str, str | None]:
     """Versions by name."""
-    names = (*PACKAGES, *NODE_PACKAGES, *TESTER_PACKAGES)
+    names = (*PACKAGES, *NODE_PACKAGES, *WEB_PACKAGES, *TESTER_PACKAGES)
     return {
         # From a bare checkout on the path nothing is installed under this name.
         "sworn": installed(DISTRIBUTION) or "not installed",

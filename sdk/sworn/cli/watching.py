@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from sworn.cli.session import Session
 from sworn.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from sworn.watcher.settings import WatcherSettings
     from sworn.watcher.store.jobs import JobStore
 
 
@@ -44,6 +46,12 @@ def register(app: typer.Typer) -> None:
 def _watch(
     session: Session,
     once: Annotated[bool, typer.Option("--once", help="Ends when nothing more can be done at once.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Signs and sends nothing: says what it would do with recent requests.")
+    ] = False,
+    request: Annotated[
+        str | None, typer.Option(metavar="ID", help="Runs one request, past or open, in a dry run, and ends.")
+    ] = None,
     database: Annotated[str | None, typer.Option(metavar="URL", help="Overrides database_url.")] = None,
     log_level: Annotated[LogLevels | None, typer.Option(help="Overrides log.level.")] = None,
     log_format: Annotated[LogFormats | None, typer.Option(help="Overrides log.format.")] = None,
@@ -52,7 +60,7 @@ def _watch(
 
     Settings come from --config files, then SWORN_… variables, then flags; `sworn config init` writes a file to start
     from. Logs go to stderr. SIGTERM and Ctrl-C end it after the step under way; nothing is lost or done twice by any
-    other end, either.
+    other end, either. SIGHUP reads the table `guards` again, and nothing else.
     """
     try:
         from sworn.cli import compose_watcher
@@ -61,10 +69,32 @@ def _watch(
 
     overrides = daemon_overrides(session, database=database, log_level=log_level, log_format=log_format)
     values = compose_watcher.settings(session.options.config, overrides)
-    with compose_watcher.watcher(values, session.output) as watcher:
+    if request is not None or dry_run:
+        _rehearse(session, values, request, once=once)
+        return
+    if once:
+        # Over before anybody could look; and a daemon beside it may have the port.
+        values = values.model_copy(update={"metrics": None})
+    read = partial(compose_watcher.settings, session.options.config, overrides)
+    with reload_signal() as asked:
+        adapt = partial(compose_watcher.reloading, values=values, read=read, asked=asked)
+        with compose_watcher.watcher(values, session.output, adapt=adapt) as watcher:
+            with stopping() as stop:
+                watcher.run(stop, once=once)
+            session.output.result({"jobs": _jobs(watcher.store)})
+
+
+def _rehearse(session: Session, values: WatcherSettings, request: str | None, *, once: bool) -> None:
+    from sworn.cli.compose_rehearsal import rehearsal, rehearse_one
+    from sworn.client.identities import request_id_of
+
+    with rehearsal(values, session.output) as watcher:
+        if request is not None:
+            session.output.result(rehearse_one(watcher, request_id_of(request)))
+            return
         with stopping() as stop:
             watcher.run(stop, once=once)
-        session.output.result({"jobs": _jobs(watcher.store)})
+        session.output.result({"dry_run": True, "jobs": _jobs(watcher.store)})
 
 
 def daemon_overrides(
@@ -75,7 +105,12 @@ def daemon_overrides(
     if options.key_env is not None:
         raise ConfigurationError("a daemon's keys are key files: give --keystore, or keys.transaction_key in a file")
     given: dict[str, dict[str, Any]] = {
-        "chain": {"rpc_url": options.rpc, "deployment": options.deployment},
+        # One node that is named here stands for all that a file names.
+        "chain": {
+            "rpc_url": options.rpc,
+            "rpc_urls": None if options.rpc is None else [],
+            "deployment": options.deployment,
+        },
         "keys": {"transaction_key": options.keystore, "password_file": options.password_file},
         "log": {
             "level": None if log_level is None else log_level.value,
@@ -106,6 +141,17 @@ def stopping() -> Iterator[Event]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+@contextmanager
+def reload_signal() -> Iterator[Event]:
+    """An event that SIGHUP sets; without it, SIGHUP would end the process."""
+    asked = Event()
+    before = signal.signal(signal.SIGHUP, lambda number, frame: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _jobs(store: JobStore) -> dict[str, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from eth_abi.abi import encode as _abi_encode
@@ -241,7 +242,15 @@ def checked_fields(name: str, values: Sequence[Any], count: int) -> Sequence[Any
 
 def checked_address(value: object) -> Address:
     """A checksummed address. Raises `CodecError`."""
-    if not isinstance(value, str | bytes) or not is_address(value):
+    if not isinstance(value, str | bytes):
+        raise CodecError(f"{value!r} is not an address")
+    return _checksummed(value)
+
+
+# A checksum costs a hash, and one process meets the same addresses again and again.
+@lru_cache(maxsize=4096)
+def _checksummed(value: str | bytes) -> Address:
+    if not is_address(value):
         raise CodecError(f"{value!r} is not an address")
     return Address(to_checksum_address(value))
 

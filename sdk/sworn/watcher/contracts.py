@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sworn.abi import Interface, interface
 from sworn.chain.gateway import BlockRef, Call, Gateway, Log, Topic
-from sworn.codec.hashing import Domain, request_id
-from sworn.codec.structs import (
-    answer_to_abi,
-    offer_from_abi,
-    request_from_abi,
-    request_state_from_abi,
-    request_to_abi,
-)
-from sworn.errors import CodecError
+from sworn.codec.hashing import Domain
+from sworn.codec.structs import offer_from_abi, request_from_abi, request_state_from_abi, request_to_abi
+from sworn.errors import ChainError, CodecError, TransientChainError
 from sworn.types import (
     ZERO_ADDRESS,
     Address,
-    Answer,
     Deployment,
     FailureCode,
     ModelId,
@@ -29,6 +23,7 @@ from sworn.types import (
     RequestId,
     RequestState,
 )
+from sworn.watcher import calldata
 from sworn.watcher.jobs import Job
 
 
@@ -60,17 +55,15 @@ class Contracts:
 
     def job_of(self, log: Log) -> Job:
         """The job that a request's log makes. Raises `CodecError` when the log is not a request of this deployment."""
-        event = _oracle().decode_log(log.topics, log.data)
-        request = request_from_abi(event.arguments["request"])
-        stated = RequestId(event.arguments["requestId"])
+        stated, request, given = _told(log)
         domain = self.domain
         # INVARIANT: what is signed belongs to the id that was recomputed from the content, whatever a node says.
-        if request_id(request, chain_id=domain.chain_id, oracle=domain.oracle) != stated:
+        if calldata.request_id(request, chain_id=domain.chain_id, oracle=domain.oracle) != stated:
             raise CodecError(f"the log of request 0x{stated.hex()} states a content with another id")
         return Job(
             request_id=stated,
             request=request,
-            input=event.arguments["input"],
+            input=given,
             block_number=log.block_number,
             block_hash=log.block_hash,
             transaction_hash=log.transaction_hash,
@@ -79,6 +72,28 @@ class Contracts:
     def state_of(self, request: RequestId, *, block: BlockRef = "latest") -> RequestState:
         """Where a request stands."""
         return request_state_from_abi(self._oracle_view("stateOf", request, block=block))
+
+    def states_of(
+        self, requests: Sequence[RequestId], *, block: BlockRef = "latest"
+    ) -> list[RequestState | ChainError]:
+        """Where requests stand, read together; an error in the place of each state that could not be read."""
+        oracle = self.deployment.oracle
+        calls = [Call(to=oracle, data=calldata.state_data(request)) for request in requests]
+        return [_state(answer) for answer in self.gateway.calls(calls, block=block)] if calls else []
+
+    def barred_from(self, requests: Sequence[RequestId], operator: Address, *, block: BlockRef) -> frozenset[RequestId]:
+        """The requests from which convictions bar an operator."""
+        oracle = self.deployment.oracle
+        calls = [Call(to=oracle, data=calldata.is_barred_data(request, operator)) for request in requests]
+        answers = self.gateway.calls(calls, block=block) if calls else []
+        for answer in answers:
+            if isinstance(answer, ChainError):
+                raise answer
+        return frozenset(
+            request
+            for request, answer in zip(requests, answers, strict=True)
+            if isinstance(answer, bytes) and any(answer)
+        )
 
     def is_barred(self, request: RequestId, operator: Address) -> bool:
         """Whether a conviction bars an operator from a request."""
@@ -101,42 +116,67 @@ class Contracts:
         """Stake that can back a new result, in wei."""
         return int(self._registry_view("freeStakeOf", operator))
 
-    def signer_not_after(self, operator: Address, signer: Address) -> int:
+    def signer_not_after(self, operator: Address, signer: Address, *, block: BlockRef = "latest") -> int:
         """Last expiry that a signer may sign; zero = never authorised."""
-        return int(self._registry_view("signerNotAfter", operator, signer))
+        return int(self._registry_view("signerNotAfter", operator, signer, block=block))
 
     def offer_of(self, operator: Address, model_id: ModelId) -> Offer:
         """An operator's published terms."""
         return offer_from_abi(self._registry_view("offerOf", operator, model_id))
+
+    def offers_of(self, operator: Address, models: Sequence[ModelId]) -> dict[ModelId, Offer]:
+        """An operator's published terms for some models, read together. Raises `ChainError` when one cannot be read."""
+        registry, address = interface("OperatorRegistry"), self.deployment.operator_registry
+        calls = [Call(to=address, data=registry.encode("offerOf", operator, model_id)) for model_id in models]
+        answers = self.gateway.calls(calls) if calls else []
+        offers = {}
+        for model_id, answer in zip(models, answers, strict=True):
+            if isinstance(answer, ChainError):
+                raise answer
+            offers[model_id] = offer_from_abi(registry.decode("offerOf", answer))
+        return offers
 
     def profile_of(self, model_id: ModelId) -> Profile:
         """The profile of a registered model."""
         contract = interface("ModelRegistry")
         return Profile(self._view(contract, self.deployment.model_registry, "profileOf", model_id))
 
-    def propose_data(self, request: Request, answer: Answer, signature: bytes) -> bytes:
-        """Calldata of `propose`."""
-        return _oracle().encode("propose", request_to_abi(request), answer_to_abi(answer), signature)
-
     def fail_data(self, request: Request, operator: Address, code: FailureCode, signature: bytes) -> bytes:
         """Calldata of `fail`."""
         return _oracle().encode("fail", request_to_abi(request), operator, int(code), signature)
 
-    def finalize_data(self, request: Request, answer: Answer) -> bytes:
-        """Calldata of `finalize`."""
-        return _oracle().encode("finalize", request_to_abi(request), answer_to_abi(answer))
-
     def _oracle_view(self, function: str, *args: Any, block: BlockRef = "latest") -> Any:
         return self._view(_oracle(), self.deployment.oracle, function, *args, block=block)
 
-    def _registry_view(self, function: str, *args: Any) -> Any:
-        return self._view(interface("OperatorRegistry"), self.deployment.operator_registry, function, *args)
+    def _registry_view(self, function: str, *args: Any, block: BlockRef = "latest") -> Any:
+        registry = interface("OperatorRegistry")
+        return self._view(registry, self.deployment.operator_registry, function, *args, block=block)
 
     def _view(
         self, contract: Interface, address: Address, function: str, *args: Any, block: BlockRef = "latest"
     ) -> Any:
         data = self.gateway.call(Call(to=address, data=contract.encode(function, *args)), block=block)
         return contract.decode(function, data)
+
+
+def _told(log: Log) -> tuple[RequestId, Request, bytes]:
+    """Id, content and input of a request as its log states them. Raises `CodecError`."""
+    if len(log.topics) == 4 and log.topics[0] == calldata.topic():
+        plain = calldata.request_in(log.data)
+        if plain is not None:
+            return RequestId(log.topics[1]), *plain
+    event = _oracle().decode_log(log.topics, log.data)
+    request = request_from_abi(event.arguments["request"])
+    return RequestId(event.arguments["requestId"]), request, event.arguments["input"]
+
+
+def _state(answer: bytes | ChainError) -> RequestState | ChainError:
+    if isinstance(answer, ChainError):
+        return answer
+    try:
+        return request_state_from_abi(calldata.state_fields(answer))
+    except CodecError as error:
+        return TransientChainError(f"the node's answer is no state of a request: {error}")
 
 
 def _oracle() -> Interface:

@@ -25,6 +25,7 @@ from sworn.errors import (
     SwornError,
     TraceError,
     ValueNotFinite,
+    WorkerCrashed,
 )
 from sworn.model.trace_file import TraceFile
 from sworn.storage.fetching import Fetcher, split_uri
@@ -50,6 +51,8 @@ FAILURES: tuple[tuple[type[SwornError], FailureCode], ...] = (
     (ArtifactTooLarge, FailureCode.TOO_LARGE),
     (ArtifactUnavailable, FailureCode.INPUT_UNAVAILABLE),
 )
+#: Runs that did harm: they cost a worker, or all the time and memory that there was for them.
+CRASHES = (WorkerCrashed, RunOutOfMemory, RunTimedOut)
 #: Failures that another attempt may not meet: a loaded machine, a mirror that is down.
 RETRIED = frozenset({FailureCode.LIMIT_EXCEEDED, FailureCode.EXECUTION_FAILED, FailureCode.INPUT_UNAVAILABLE})
 
@@ -73,6 +76,14 @@ class Unanswerable:
 
     code: FailureCode
     reason: str
+    #: Whether another attempt may fare better.
+    passing: bool = True
+    #: Whether the run broke a limit or took its worker down: what does so again and again is left alone.
+    crashed: bool = False
+
+
+class InputUnwanted(ArtifactUnavailable):
+    """The input lies where this operator fetches nothing from; another attempt would not change that."""
 
 
 Outcome = Computed | Unanswerable
@@ -115,7 +126,9 @@ class Inference:
         except SwornError as error:
             for kind, code in FAILURES:
                 if isinstance(error, kind):
-                    return Unanswerable(code=code, reason=str(error))
+                    passing = code in RETRIED and not isinstance(error, InputUnwanted)
+                    crashed = isinstance(error, CRASHES)
+                    return Unanswerable(code=code, reason=str(error), passing=passing, crashed=crashed)
             raise
 
     def retrace(self, job: Job, *, draft: Path, limits: RunLimits) -> Computed:
@@ -169,10 +182,13 @@ class Inference:
         kept = self.fetched(job.request.input_root)
         if kept is not None:
             return kept
-        parts = split_uri(uri)
+        try:
+            parts = split_uri(uri)
+        except ArtifactUnavailable as error:
+            raise InputUnwanted(str(error)) from error
         # SAFETY: a requester chooses the URI; only hosts that the operator trusts are ever contacted.
         if parts.scheme not in ("https", "http") or parts.hostname not in self.guards.input_hosts:
-            raise ArtifactUnavailable("the input's host is not one from which inputs are fetched")
+            raise InputUnwanted("the input's host is not one from which inputs are fetched")
         return self.fetch(uri, self.guards.max_input_bytes)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from sworn.types import FailureCode, Request, RequestId, RequestState, Status
 
 #: Seconds between two looks at another operator's result, or at one under challenge.
 RECHECK_S = 60
+#: Longest wait after troubles in a row.
+MAX_BACKOFF_S = 300.0
 
 
 class JobStatus(Enum):
@@ -78,8 +80,16 @@ class Job:
     status: JobStatus = JobStatus.SEEN
     #: Why the job is where it is, for people.
     reason: str = ""
-    #: Consecutive attempts that ended with an error.
+    #: Consecutive attempts that ended with any trouble; they make the waits longer.
     attempts: int = 0
+    #: Of these, errors that nobody expected; they end in PARKED.
+    errors: int = 0
+    #: Transactions and simulations that reverted, in a row.
+    reverts: int = 0
+    #: Runs that ended without an output.
+    runs: int = 0
+    #: Key of the transaction that carries the job's present move, alone or with others; empty before the first.
+    carrier: str = ""
     #: Not before this wall-clock time (unix seconds): backoff.
     retry_at: float = 0.0
     #: Not before this block timestamp (unix seconds): a window that has to pass.
@@ -88,6 +98,19 @@ class Job:
     failure: FailureCode | None = None
     #: Head of the chain when the job ended; a reorg below it opens the job again.
     settled_block: int | None = None
+
+
+class Trouble(Enum):
+    """What a job is put off for, as its counters tell it."""
+
+    #: The node, the engine or the signer: not the job's doing.
+    AROUND = "around"
+    #: An error of a kind that nobody expected.
+    ERROR = "error"
+    #: A contract refused.
+    REVERT = "revert"
+    #: A run without an output.
+    RUN = "run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +153,33 @@ class Decision:
     reason: str = ""
     #: Block timestamp before which nothing can change, short of a reorg.
     due_at: int = 0
+
+
+def moved(job: Job, status: JobStatus, *, reason: str = "", due_at: int = 0) -> Job:
+    """The job in a status; a change of status forgets earlier trouble."""
+    kept = replace(job, status=status, reason=reason, due_at=due_at)
+    if status is job.status:
+        return kept
+    return replace(kept, attempts=0, errors=0, reverts=0, retry_at=0.0)
+
+
+def postponed(job: Job, reason: str, trouble: Trouble, *, now: float, wait_s: float | None = None) -> Job:
+    """The job, put off for ``wait_s``, or without it for longer with every trouble in a row."""
+    attempts = job.attempts + (wait_s is None)
+    return replace(
+        job,
+        reason=reason,
+        attempts=attempts,
+        errors=job.errors + (trouble is Trouble.ERROR),
+        reverts=job.reverts + (trouble is Trouble.REVERT),
+        runs=job.runs + (trouble is Trouble.RUN),
+        retry_at=now + (backoff_s(attempts, MAX_BACKOFF_S) if wait_s is None else wait_s),
+    )
+
+
+def backoff_s(attempts: int, most_s: float) -> float:
+    """Seconds to wait after so many troubles in a row: twice as long each time."""
+    return min(2.0 ** min(attempts, 30), most_s)
 
 
 _ENDED = {Status.EXPIRED: JobStatus.EXPIRED, Status.FAILED: JobStatus.FAILED, Status.REFUTED: JobStatus.REFUTED}

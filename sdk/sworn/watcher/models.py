@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sworn.abi import interface
-from sworn.codec.structs import model_from_abi
 from sworn.engine.identification import profile_of
 from sworn.engine.protocol import IdentifiedModel, ModelSource, RunLimits
 from sworn.errors import ConfigurationError, ModelError
 from sworn.storage.protocol import ArtifactStore
-from sworn.types import DEFAULT_PROFILE, Model, ModelId, Profile
+from sworn.types import DEFAULT_PROFILE, ModelId, Profile
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.policy import ServedModel
+from sworn.watcher.published import published_model
 from sworn.watcher.settings import ModelSettings
 
 #: Reads an .onnx file. Raises `ModelError`.
@@ -37,6 +36,7 @@ def load_models(
     identify: Identify,
     read: ReadArtifact,
     max_trace_bytes: int,
+    max_log_range: int = 2_000,
 ) -> Mapping[bytes, ServedModel]:
     """Every configured model by id.
 
@@ -46,7 +46,8 @@ def load_models(
     """
     served: dict[bytes, ServedModel] = {}
     for entry in settings:
-        model = _served(entry, _source(entry, contracts, artifacts, read), identify)
+        source = _own(entry, read) or _published(entry, contracts, artifacts, max_log_range)
+        model = _served(entry, source, identify)
         if model.model_id in served:
             raise ConfigurationError(f"the model 0x{model.model_id.hex()} is configured twice")
         if model.traced and model.identified.trace_bytes > max_trace_bytes:
@@ -58,13 +59,20 @@ def load_models(
     return served
 
 
-def _source(entry: ModelSettings, contracts: Contracts, artifacts: ArtifactStore, read: ReadArtifact) -> ModelSource:
-    named = None if entry.profile is None else profile_of(entry.profile.value)
-    if entry.artifact is not None:
-        artifact, profile = read(entry.artifact), named or DEFAULT_PROFILE
-    else:
-        artifact, registered = _published(ModelId(bytes.fromhex((entry.model_id or "")[2:])), contracts, artifacts)
-        profile = named or registered.profile
+def _own(entry: ModelSettings, read: ReadArtifact) -> ModelSource | None:
+    """From the configured file; None where there is none."""
+    if entry.artifact is None:
+        return None
+    profile = DEFAULT_PROFILE if entry.profile is None else profile_of(entry.profile.value)
+    return ModelSource(artifact=read(entry.artifact), profile=profile, input_shapes=entry.input_shapes)
+
+
+def _published(entry: ModelSettings, contracts: Contracts, artifacts: ArtifactStore, max_log_range: int) -> ModelSource:
+    """Of a registered model, from the cache, an own mirror, or one that somebody has published."""
+    model_id = ModelId(bytes.fromhex((entry.model_id or "")[2:]))
+    record = published_model(contracts, model_id, max_log_range=max_log_range)
+    profile = record.model.profile if entry.profile is None else profile_of(entry.profile.value)
+    artifact = artifacts.get(record.model.artifact_hash, uris=record.uris)
     return ModelSource(artifact=artifact, profile=profile, input_shapes=entry.input_shapes)
 
 
@@ -81,6 +89,7 @@ def _served(entry: ModelSettings, source: ModelSource, identify: Identify) -> Se
     return ServedModel(
         identified=identified,
         price_wei=entry.price_wei,
+        price_per_byte_wei=entry.price_per_byte_wei,
         max_value_at_risk_wei=entry.max_value_at_risk_wei,
         max_window_s=entry.max_window_s,
         max_callback_gas=entry.max_callback_gas,
@@ -100,21 +109,3 @@ def _advice(entry: ModelSettings, source: ModelSource, identify: Identify) -> st
         if "0x" + found.hex() == entry.model_id:
             return f': that is its id in profile {profile.name.lower()}; set profile = "{profile.name.lower()}"'
     return ": check the file, its input_shapes, and who told you the id"
-
-
-def _published(identity: ModelId, contracts: Contracts, artifacts: ArtifactStore) -> tuple[bytes, Model]:
-    """The artifact of a registered model, from the cache or from a mirror that somebody published, and its record."""
-    registry = interface("ModelRegistry")
-    deployment = contracts.deployment
-    logs = contracts.gateway.logs(
-        addresses=(deployment.model_registry,),
-        topics=((registry.topic("ModelRegistered"), registry.topic("ArtifactPublished")), identity),
-        from_block=deployment.block,
-        to_block=contracts.gateway.block("latest").number,
-    )
-    events = [registry.decode_log(log.topics, log.data) for log in logs]
-    models = [model_from_abi(event.arguments["model"]) for event in events if event.name == "ModelRegistered"]
-    if not models:
-        raise ConfigurationError(f"the model 0x{identity.hex()} is not registered: register it, or name its artifact")
-    uris = tuple(event.arguments["uri"] for event in events if event.name == "ArtifactPublished")
-    return artifacts.get(models[0].artifact_hash, uris=uris), models[0]

@@ -9,16 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from threading import Event
-from typing import Any
+from typing import Any, Final
 
 from structlog.typing import FilteringBoundLogger
 
 from sworn import abi
-from sworn.chain.gateway import Block, Gateway
+from sworn.chain.gateway import Gateway
+from sworn.chain.heads import POLLING, Wakeup
 from sworn.chain.sender import SENDER_POINTS
 from sworn.chain.transactions import TransactionSender
 from sworn.errors import (
@@ -26,21 +26,33 @@ from sworn.errors import (
     ConfigurationError,
     ContractRevert,
     DigestConflict,
+    EngineBusy,
+    EngineError,
+    SignerError,
+    SignerUnavailable,
     StoreError,
+    SwornError,
     TraceError,
     TraceMissing,
     TransientChainError,
 )
-from sworn.types import RequestId
+from sworn.watcher.containment import Care, Containment, Remedy
 from sworn.watcher.defence.service import Defender
-from sworn.watcher.inference import Inference, Outcome
+from sworn.watcher.inference import Inference
 from sworn.watcher.intake import Intake
-from sworn.watcher.jobs import Action, Job, JobStatus
+from sworn.watcher.jobs import Job, JobStatus, Trouble
+from sworn.watcher.reloading import Reloading
+from sworn.watcher.replica import ALONE, ReplicaRole
 from sworn.watcher.retention import Retention
-from sworn.watcher.steps import Steps, View
+from sworn.watcher.running import Admission, Runs
+from sworn.watcher.steps import Done, Steps
 from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
 
-#: Every point at which `Watcher` and its `Sender` call their checkpoint; dying at any of them loses nothing.
+#: What a transaction does, as its key begins; the last two are batches.
+_KINDS: Final = ("propose", "finalize", "fail", "proposemany", "finalizemany")
+#: Points at which `Watcher` and its `Sender` call their checkpoint, where every result goes on chain alone; dying at
+#: any of them loses nothing.
 KILL_POINTS: tuple[str, ...] = (
     "logs_fetched",
     "logs_stored",
@@ -49,19 +61,25 @@ KILL_POINTS: tuple[str, ...] = (
     "digest_journalled",
     "signature_stored",
     "failure_stored",
-    *(f"{kind}_{point}" for kind in ("propose", "finalize", "fail") for point in SENDER_POINTS),
+    *(f"{kind}_{point}" for kind in _KINDS[:3] for point in SENDER_POINTS),
     "job_settled",
 )
+#: Those of the transactions that carry many results.
+BATCH_KILL_POINTS: tuple[str, ...] = tuple(f"{kind}_{point}" for kind in _KINDS[3:] for point in SENDER_POINTS)
 #: Those that only a model in profile bounded leads to.
 TRACED_KILL_POINTS: tuple[str, ...] = ("trace_kept",)
 #: Consecutive unexpected errors after which a job is parked.
-MAX_ATTEMPTS = 8
+MAX_ERRORS: Final = 8
 #: Jobs looked at in one turn, besides those that wait for the engine.
-BATCH = 1_000
-#: Polls between two looks at a request that cannot be answered for now.
-REFUSAL_POLLS = 5
+BATCH: Final = 2_000
+#: Strides of the log follower in one turn: a long way back is gone in many, but never at the cost of a defence.
+STRIDES: Final = 16
 #: How soon a stop is noticed while models run.
-STOP_LATENCY_S = 0.2
+STOP_LATENCY_S: Final = 0.2
+#: How soon a new block is noticed while models run.
+RUN_LATENCY_S: Final = 0.05
+#: How long the loop waits for more runs to end once one has: what ends together goes on chain together.
+LINGER_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +89,8 @@ class Watcher:
     gateway: Gateway
     intake: Intake
     steps: Steps
+    runs: Runs
+    admission: Admission
     store: JobStore
     sender: TransactionSender
     inference: Inference
@@ -84,7 +104,26 @@ class Watcher:
     poll_interval_s: float = 2.0
     checkpoint: Callable[[str], None] = lambda point: None
     clock: Callable[[], float] = time.time
-    _runs: dict[RequestId, Future[Outcome]] = field(default_factory=dict, repr=False, init=False)
+    #: This process among those that share the database.
+    role: ReplicaRole = ALONE
+    #: Ends a rest early when the chain has a new block.
+    wakeup: Wakeup = POLLING
+    #: None where guards stay as they are until the next start.
+    reloading: Reloading | None = None
+    telemetry: Telemetry = NO_TELEMETRY
+    containment: Containment[Job] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        containment = Containment(
+            remedies=_remedies(),
+            crashed="job_crashed",
+            postpone=self._postpone,
+            park=self._park,
+            facts=lambda job: {"request_id": job.request_id},
+            poll_interval_s=self.poll_interval_s,
+            log=self.log,
+        )
+        object.__setattr__(self, "containment", containment)
 
     def run(self, stop: Event, *, once: bool = False) -> None:
         """Serves until ``stop`` is set; with ``once`` until nothing more can be done without waiting for the chain.
@@ -95,26 +134,61 @@ class Watcher:
         self.log.info("watcher_started", operator=self.steps.operator, sender=self.sender.address)
         if self.defence is not None:
             self.defence.prepare()
-        with ThreadPoolExecutor(max_workers=2 * self.workers, thread_name_prefix="inference") as pool:
-            try:
-                while not stop.is_set():
-                    if self._turn_or_wait(pool, stop, once=once):
-                        continue
-                    if once and not self._under_way():
-                        break
-                    self._rest(stop)
-            finally:
-                for run in self._runs.values():
-                    run.cancel()
-                self._runs.clear()
-                if self.defence is not None:
-                    self.defence.cancel()
+        with ExitStack() as ending:
+            ending.callback(self.role.release)
+            # More than the workers: the engine shares itself out between models, and never waits for Python.
+            threads = max(2 * self.workers, min(self.runs.queue, 16))
+            pool = ending.enter_context(ThreadPoolExecutor(max_workers=threads, thread_name_prefix="inference"))
+            # A defence never waits behind answers.
+            urgent = ending.enter_context(ThreadPoolExecutor(max_workers=self.workers, thread_name_prefix="defence"))
+            ending.callback(self._cancel)
+            while not stop.is_set():
+                if self._turn_or_wait(pool, urgent, stop, once=once):
+                    continue
+                if once and not self._under_way():
+                    break
+                self._rest(stop)
         self.log.info("watcher_stopped")
 
-    def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
+    def turn(self, pool: ThreadPoolExecutor, stop: Event, urgent: ThreadPoolExecutor | None = None) -> bool:
+        """One round over logs, transactions and due jobs; whether anything changed.
+
+        Answers run in ``pool``, defences in ``urgent``. Raises `ChainError`, `StoreError`, `SignerError`, and
+        `ConfigurationError` when the node refuses the watcher.
+        """
+        if self.reloading is not None:
+            self.reloading.turn()
+        leads = self.role.leads()
+        changed = leads and self._follow(stop)
+        if leads:
+            changed |= self._poll_transactions()
+        # SAFETY: read after the receipts were, so that a job is never older than what is known of its transaction.
+        head = self.gateway.block("latest")
+        if leads:
+            # A defence has clocks that end in a conviction: it comes before everything else.
+            if self.defence is not None:
+                changed |= self.defence.turn(head, urgent or pool)
+            if self.retention is not None:
+                self.retention.sweep(head)
+        self.steps.swearing.signers.refresh(head)
+        changed |= self._treated(self.runs.collect(head))
+        if leads and not stop.is_set():
+            due = self.store.due(block_timestamp=head.timestamp, limit=BATCH, seen=False)
+            changed |= self._treated(self.steps.advance(due, head))
+        if stop.is_set():
+            return changed
+        self.admission.turn(head)
+        if not self.admission.paused:
+            changed |= self._treated(self.runs.feed(head, pool, stop, leads=leads))
+        return changed
+
+    def _turn_or_wait(self, pool: ThreadPoolExecutor, urgent: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
+        begun, failed = time.monotonic(), True
         try:
-            return self.turn(pool, stop)
-        except (ChainError, StoreError, TraceError, ConfigurationError) as error:
+            changed = self.turn(pool, stop, urgent)
+            failed = False
+            return changed
+        except (ChainError, StoreError, SignerError, TraceError, ConfigurationError) as error:
             # A node that refuses us (ConfigurationError) may be a provider's passing mood, while results wait for their
             # windows: only the start is strict about it.
             if once:
@@ -122,29 +196,22 @@ class Watcher:
             self.log.warning("turn_failed", error=type(error).__name__, reason=str(error))
             self._alarm()
             return False
+        finally:
+            self.telemetry.turn(time.monotonic() - begun, failed)
 
-    def turn(self, pool: ThreadPoolExecutor, stop: Event) -> bool:
-        """One round over logs, transactions and due jobs; whether anything changed.
-
-        Raises `ChainError`, `StoreError`, and `ConfigurationError` when the node refuses the watcher.
-        """
-        changed = self.intake.follow()
-        changed |= self._poll_transactions()
-        head = self.gateway.block("latest")
-        # A defence has clocks that end in a conviction: it comes before everything else.
-        if self.defence is not None:
-            changed |= self.defence.turn(head, pool)
-        if self.retention is not None:
-            self.retention.sweep(head)
-        changed |= self._collect()
-        for job in self._due(head):
-            if stop.is_set():
+    def _follow(self, stop: Event) -> bool:
+        changed = False
+        for _ in range(STRIDES):
+            if stop.is_set() or not self.intake.follow():
                 break
-            changed |= self._contained(job, partial(self._step, job, head, pool))
+            changed = True
         return changed
 
     def _poll_transactions(self) -> bool:
-        changed = self.sender.poll()
+        changed = self.sender.poll(wanted=self.steps.submissions.wanted)
+        if changed:
+            # Blocks may share a second, or be the last for a long time.
+            self.store.wake([record.key for record in changed])
         for record in changed:
             self.log.info(
                 "transaction_changed",
@@ -157,112 +224,51 @@ class Watcher:
             )
         return bool(changed)
 
-    def _due(self, head: Block) -> list[Job]:
-        """Jobs to look at: all that move on by themselves, and as many new ones as the engine has room for."""
-        moving = self.store.due(block_timestamp=head.timestamp, limit=BATCH, seen=False)
-        free = self.workers - len(self._under_way())
-        if free <= 0:
-            return moving
-        waiting = self.store.due(block_timestamp=head.timestamp, limit=len(self._runs) + free, seen=True)
-        return moving + [job for job in waiting if job.request_id not in self._runs][:free]
+    def _treated(self, done: Done) -> bool:
+        """Deals with what failed; whether anything changed. Raises what is everybody's trouble."""
+        return self.containment.treat_all(done.failed) or done.changed
 
-    def _step(self, job: Job, head: Block, pool: ThreadPoolExecutor) -> bool:
-        view = self.steps.look(job, head)
-        if view.decision.action is Action.RUN:
-            return self._start(job, view, pool)
-        return self.steps.act(job, view) != job
-
-    def _start(self, job: Job, view: View, pool: ThreadPoolExecutor) -> bool:
-        refused = self.steps.refusal(job, view)
-        if refused is not None:
-            if refused.for_now:
-                self.steps.postpone(job, refused.reason, wait_s=REFUSAL_POLLS * self.poll_interval_s)
-            else:
-                self.steps.settle(job, JobStatus.IGNORED, refused.reason)
-            return True
-        self.checkpoint("before_run")
-        self.log.info("run_started", request_id=job.request_id, model_id=job.request.model_id)
-        self._runs[job.request_id] = pool.submit(self.inference.compute, job)
-        return True
-
-    def _collect(self) -> bool:
-        """Concludes the runs that have ended."""
-        ended = [request_id for request_id, run in self._runs.items() if run.done()]
-        for request_id in ended:
-            run = self._runs.pop(request_id)
-            job = self.store.job(request_id)
-            # A reorg may have removed the request while its model ran.
-            if job is not None and job.status is JobStatus.SEEN:
-                self._contained(job, partial(self._conclude, job, run))
-            elif run.exception() is None:
-                self.steps.forget(run.result())
-        return bool(ended)
-
-    def _conclude(self, job: Job, run: Future[Outcome]) -> bool:
-        outcome = run.result()
-        self.checkpoint("after_run")
-        return self.steps.conclude(job, outcome) != job
-
-    def _contained(self, job: Job, step: Callable[[], bool]) -> bool:
-        """Runs a step so that its trouble stays its job's own; a node or a database that fails is everybody's."""
-        try:
-            return step()
-        except DigestConflict as error:
-            self.log.critical("digest_conflict", request_id=job.request_id, reason=str(error))
-            return self._park(job, error)
-        except TraceMissing as error:
-            self.log.critical("trace_missing", request_id=job.request_id, reason=str(error))
-            return self._park(job, error)
-        except StoreError:
-            raise
-        except ContractRevert as error:
-            return self._reverted(job, error)
-        except (TransientChainError, ConfigurationError) as error:
-            self._postpone(job, str(error), wait_s=self.poll_interval_s)
-            # The other jobs would meet the same node; if only this one does, it is the last in the next turn.
-            raise
-        except ChainError as error:
-            self._postpone(job, str(error), wait_s=self.poll_interval_s)
-        except TraceError as error:
-            # A full disk may have room later; each attempt runs the model, so they grow rarer.
-            self._postpone(job, str(error), wait_s=None)
-        except Exception as error:
-            # One poisoned job must not stop the others.
-            self.log.exception("job_crashed", request_id=job.request_id, attempts=job.attempts)
-            if job.attempts + 1 >= MAX_ATTEMPTS:
-                return self._park(job, error)
-            self._postpone(job, f"{type(error).__name__}: {error}", wait_s=None)
-        return False
-
-    def _reverted(self, job: Job, error: ContractRevert) -> bool:
-        if isinstance(error, abi.reverts()["OperatorBarredFromRequest"]):
-            self.steps.settle(job, JobStatus.IGNORED, str(error))
-            return True
-        self._postpone(job, str(error), wait_s=None)
-        return False
-
-    def _postpone(self, job: Job, reason: str, *, wait_s: float | None) -> None:
+    def _postpone(self, job: Job, error: Exception, wait_s: float | None) -> None:
+        known = isinstance(error, SwornError)
+        trouble = Trouble.REVERT if isinstance(error, ContractRevert) else Trouble.AROUND if known else Trouble.ERROR
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
         # The step may have stored progress before it failed: that is kept.
-        self.steps.postpone(self.store.job(job.request_id) or job, reason, wait_s=wait_s)
+        stored = self.store.job(job.request_id) or job
+        if not _has_moved(job, stored):
+            self.steps.postpone(stored, reason, trouble=trouble, wait_s=wait_s)
 
     def _park(self, job: Job, error: Exception) -> bool:
         stored = self.store.job(job.request_id) or job
-        self.store.save(replace(stored, status=JobStatus.PARKED, reason=f"{type(error).__name__}: {error}"))
-        self.log.error("job_parked", request_id=job.request_id, reason=str(error))
+        if _has_moved(job, stored):
+            return True
+        if isinstance(error, ContractRevert):
+            self.steps.settle([(stored, JobStatus.IGNORED, str(error))], self.gateway.block("latest"))
+            return True
+        if not isinstance(error, SwornError) and stored.errors + 1 < MAX_ERRORS:
+            return False
+        self.steps.park(stored, error)
         return True
 
     def _rest(self, stop: Event) -> None:
-        """Sleeps until the next poll, a finished run, or a stop."""
-        wake_at = self.clock() + self.poll_interval_s
-        if not self._under_way():
-            stop.wait(self.poll_interval_s)
-        while (runs := self._under_way()) and not stop.is_set() and self.clock() < wake_at:
-            if wait(runs, timeout=STOP_LATENCY_S, return_when=FIRST_COMPLETED).done:
+        """Sleeps until the next poll, some finished runs, or a stop."""
+        # Not the wall clock, which may jump.
+        wake_at = time.monotonic() + self.poll_interval_s
+        while not stop.is_set() and (left_s := wake_at - time.monotonic()) > 0:
+            runs = self._under_way()
+            if runs and wait(runs, timeout=min(left_s, RUN_LATENCY_S), return_when=FIRST_COMPLETED).done:
+                wait(runs, timeout=LINGER_S)
+                return
+            if self.wakeup.wait(0.0 if runs else min(left_s, STOP_LATENCY_S)):
                 return
 
     def _under_way(self) -> list[Future[Any]]:
         """Models that run right now, for answers and for defences."""
-        return [*self._runs.values(), *(() if self.defence is None else self.defence.runs)]
+        return [*self.runs.under_way, *(() if self.defence is None else self.defence.runs)]
+
+    def _cancel(self) -> None:
+        self.runs.cancel()
+        if self.defence is not None:
+            self.defence.cancel()
 
     def _alarm(self) -> None:
         """Says what is due soon although the chain, or a part of the database, cannot be read."""
@@ -270,3 +276,30 @@ class Watcher:
             return
         with suppress(StoreError):
             self.defence.alarm(self.clock())
+
+
+def _has_moved(job: Job, stored: Job) -> bool:
+    """Whether another replica has gone on with a job that failed here."""
+    return stored.status.terminal or (job.status is JobStatus.SEEN and stored.status is not JobStatus.SEEN)
+
+
+def _remedies() -> tuple[tuple[type[Exception], Remedy], ...]:
+    """What is done about troubles of single jobs."""
+    return (
+        (DigestConflict, Remedy(care=Care.PARK, event="digest_conflict", level="critical")),
+        (TraceMissing, Remedy(care=Care.PARK, event="trace_missing", level="critical")),
+        (StoreError, Remedy(care=Care.EVERYBODYS)),
+        # A conviction bars the operator for ever.
+        (abi.reverts()["OperatorBarredFromRequest"], Remedy(care=Care.PARK)),
+        (ContractRevert, Remedy(care=Care.LATER)),
+        (TransientChainError, Remedy(care=Care.NODE)),
+        (ConfigurationError, Remedy(care=Care.NODE)),
+        (ChainError, Remedy(care=Care.SOON)),
+        (SignerUnavailable, Remedy(care=Care.SOON)),
+        # The job is fine; a person has to see to the key.
+        (SignerError, Remedy(care=Care.LATER, event="signing_failed", level="critical")),
+        # A full disk may have room later; each attempt runs the model, so they grow rarer.
+        (TraceError, Remedy(care=Care.LATER)),
+        (EngineBusy, Remedy(care=Care.SOON)),
+        (EngineError, Remedy(care=Care.LATER, event="engine_failed")),
+    )

@@ -78,12 +78,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{file} is not TOML: {error}") from error
 
 
+_KEY_FILES = ("file", "password_file", "ca_file", "certificate_file", "certificate_key_file", "token_file")
 #: Keys that hold paths, by section; "" is the top level.
 _PATHS: Mapping[str, tuple[str, ...]] = {
     "": ("artifacts",),
     "chain": ("deployment",),
-    "keys": ("transaction_key", "result_key", "password_file", "result_password_file"),
+    "keys": ("transaction_key", "result_key", "password_file", "result_password_file", "secret_file"),
+    "keys.transaction": _KEY_FILES,
+    "keys.result": _KEY_FILES,
     "models": ("artifact",),
+    "models.endpoint": ("authorization_file", "ca_file"),
+    "engine": ("cache_folder",),
+    "artifacts": ("cache",),
     "traces": ("folder",),
     "challenge": ("folder",),
 }
@@ -91,17 +97,21 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
 
 def _anchored(values: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Makes a file's relative paths relative to the file, not to wherever the watcher is started."""
-    anchored = dict(values)
+    anchored: Any = values
     for section, keys in _PATHS.items():
-        if not section:
-            anchored |= _anchor(anchored, keys, directory)
-        elif isinstance(values.get(section), dict):
-            anchored[section] = values[section] | _anchor(values[section], keys, directory)
-        elif isinstance(values.get(section), list):
-            anchored[section] = [
-                item | _anchor(item, keys, directory) if isinstance(item, dict) else item for item in values[section]
-            ]
-    return anchored
+        anchored = _anchored_at(anchored, section.split(".") if section else [], keys, directory)
+    return dict(anchored)
+
+
+def _anchored_at(values: Any, path: Sequence[str], keys: tuple[str, ...], directory: Path) -> Any:
+    if isinstance(values, list):
+        return [_anchored_at(item, path, keys, directory) for item in values]
+    if not isinstance(values, Mapping):
+        return values
+    if not path:
+        return {**values, **_anchor(values, keys, directory)}
+    below = {name: _anchored_at(value, path[1:], keys, directory) for name, value in values.items() if name == path[0]}
+    return {**values, **below}
 
 
 def _anchor(section: Mapping[str, Any], keys: tuple[str, ...], directory: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from sworn.errors import ChainIdMismatch, ConfigurationError
 from sworn.types import Address, Profile
@@ -10,6 +10,7 @@ from sworn.watcher.contracts import Contracts
 from sworn.watcher.policy import ServedModel
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.migration import require_current
+from sworn.watcher.store.strays import stray_senders
 
 #: Runs that must fit the time to commit to a trace: a traced one is slower, one may fail, others may wait before it.
 RUNS_IN_TRACE_TIME = 4
@@ -20,9 +21,10 @@ def check_startup(
     contracts: Contracts,
     store: JobStore,
     operator: Address,
-    result_signer: Address,
+    result_signers: Sequence[Address],
     sender: Address,
     models: Iterable[ServedModel],
+    retiring: Sequence[Address] = (),
 ) -> tuple[str, ...]:
     """Checks chain, database and the operator's standing; returns warnings about what limits the service.
 
@@ -40,32 +42,43 @@ def check_startup(
         for name, address in (("oracle", deployment.oracle), ("operator registry", deployment.operator_registry))
         if not contracts.gateway.code(address)
     ]
-    problems = missing or _problems(contracts, operator=operator, result_signer=result_signer, models=models)
+    problems = missing or _problems(contracts, operator=operator, result_signers=result_signers, models=models)
     if problems:
         raise ConfigurationError("the watcher cannot start:\n  " + "\n  ".join(problems))
-    return _warnings(contracts, operator=operator, sender=sender, models=models)
+    strays = stray_senders(store.database, chain_id=served, known=[sender, *retiring])
+    return (*_warnings(contracts, operator=operator, sender=sender, models=models), *_stray_warnings(strays))
+
+
+def _stray_warnings(strays: Mapping[Address, int]) -> list[str]:
+    return [
+        f"{count} transactions of {address} are under way, and its key is not configured: nobody bumps them, and their "
+        "jobs wait for them. Add the key behind the new one in keys.transaction until they are through"
+        for address, count in strays.items()
+    ]
 
 
 def _problems(
-    contracts: Contracts, *, operator: Address, result_signer: Address, models: Iterable[ServedModel]
+    contracts: Contracts, *, operator: Address, result_signers: Sequence[Address], models: Iterable[ServedModel]
 ) -> list[str]:
     if not contracts.account_of(operator).registered:
         return [f"{operator} is not a registered operator: run `sworn operator register` with that account"]
-    problems = []
+    problems: list[str] = []
     now = contracts.gateway.block("latest").timestamp
-    not_after = contracts.signer_not_after(operator, result_signer)
-    if not_after == 0:
-        problems.append(
-            f"{result_signer} may not sign results for {operator}: authorise it from the operator's account"
-        )
-    elif not_after <= now:
-        problems.append(f"the authority of {result_signer} to sign for {operator} ended at {not_after} (unix seconds)")
+    ends = {signer: contracts.signer_not_after(operator, signer) for signer in result_signers}
+    if not any(not_after > now for not_after in ends.values()):
+        problems.extend(_unauthorised(operator, signer, not_after) for signer, not_after in ends.items())
     problems.extend(
         f"the model 0x{model.model_id.hex()} is not registered on this chain: run `sworn model register`"
         for model in models
         if contracts.profile_of(model.model_id) is Profile.NONE
     )
     return problems
+
+
+def _unauthorised(operator: Address, signer: Address, not_after: int) -> str:
+    if not_after == 0:
+        return f"{signer} may not sign results for {operator}: as {operator}, run `sworn operator signer authorize`"
+    return f"the authority of {signer} to sign for {operator} ended at {not_after} (unix seconds)"
 
 
 def _warnings(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from sworn.chain.follower import LogFollower
+from sworn.chain.follower import Finality, LogFollower
 from sworn.chain.gateway import Gateway
+from sworn.chain.heads import POLLING, Wakeup
+from sworn.chain.rotation import RotatingSender
 from sworn.chain.sender import FeePolicy, Sender
-from sworn.chain.signer import Signer
-from sworn.codec.trees import keccak
+from sworn.chain.signer import SecretSource, Signer
+from sworn.chain.transactions import TransactionSender
 from sworn.dispute.case import Clocks
 from sworn.dispute.moves import Moves
 from sworn.dispute.trace_source import TraceServer
@@ -33,8 +35,12 @@ from sworn.watcher.challenger.service import Challenger
 from sworn.watcher.challenger.store import ClaimStore
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.inference import InputFetcher
+from sworn.watcher.replica import ALONE, ReplicaRole
+from sworn.watcher.retention import RowRetention
 from sworn.watcher.store.database import Database
+from sworn.watcher.store.pruning import Pruner
 from sworn.watcher.store.transactions import SqlTransactionStore
+from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
 
 _PURPOSE: Final = "challenger"
 #: What is signed for the secret: no transaction and no statement of ours has such a preimage.
@@ -51,6 +57,10 @@ class ChallengerSurroundings:
     deployment: Deployment
     #: None observes.
     signer: Signer | None
+    #: Keys that sent before; what they have under way is seen through.
+    retiring_signers: Sequence[Signer] = ()
+    #: Makes the secret from which salts follow; None = the key does, or chance.
+    make_secret: Callable[[], bytes] | None = None
     engine: Engine
     compile_model: Compile
     artifacts: ArtifactStore
@@ -68,12 +78,22 @@ class ChallengerSurroundings:
     log: FilteringBoundLogger
     fees: FeePolicy = field(default_factory=FeePolicy)
     confirmations: int = 0
+    #: When a block is settled enough for its proposals to be checked.
+    finality: Finality = Finality.CONFIRMATIONS
+    #: Says when there is a new block.
+    wakeup: Wakeup = POLLING
     max_log_range: int = 2_000
     start_block: int | None = None
     workers: int = 1
     poll_interval_s: float = 2.0
     clock: Callable[[], float] = time.time
     checkpoint: Callable[[str], None] = lambda point: None
+    #: Who hears of what the challenger does.
+    telemetry: Telemetry = NO_TELEMETRY
+    #: This process among those that share the database; one that does not lead waits.
+    role: ReplicaRole = ALONE
+    #: Seconds after which what is over is removed from the database; None = never.
+    keep_rows_s: int | None = None
 
 
 def assemble_challenger(around: ChallengerSurroundings) -> Challenger:
@@ -102,19 +122,33 @@ def assemble_challenger(around: ChallengerSurroundings) -> Challenger:
         log=around.log,
         workers=around.workers,
         poll_interval_s=around.poll_interval_s,
+        wakeup=around.wakeup,
         checkpoint=around.checkpoint,
         clock=around.clock,
+        telemetry=around.telemetry,
+        role=around.role,
+        rows=_rows(around),
     )
 
 
 def secret_of(signer: Signer | None) -> bytes:
-    """32 bytes that only the holder of a key can make, and makes again after losing everything else."""
+    """32 bytes that only the holder of a key can make, and where the key allows it again after losing all else."""
     if signer is None:
         return os.urandom(32)
-    return keccak(signer.sign_digest(keccak(_SECRET_PREIMAGE)))
+    # A signer that draws its nonces makes no secret twice: then the database alone keeps it.
+    return signer.secret(_SECRET_PREIMAGE) if isinstance(signer, SecretSource) else os.urandom(32)
 
 
-def _litigation(around: ChallengerSurroundings, reader: Reader, store: ClaimStore, sender: Sender | None) -> Litigation:
+def _rows(around: ChallengerSurroundings) -> RowRetention | None:
+    if around.keep_rows_s is None:
+        return None
+    leading = around.database.fenced(around.role.fence)
+    return RowRetention(pruner=Pruner(database=leading, keep_s=around.keep_rows_s), log=around.log)
+
+
+def _litigation(
+    around: ChallengerSurroundings, reader: Reader, store: ClaimStore, sender: TransactionSender | None
+) -> Litigation:
     witness = None
     if around.witness is not None:
         contracts = Contracts(gateway=around.witness, deployment=around.deployment)
@@ -128,7 +162,7 @@ def _litigation(around: ChallengerSurroundings, reader: Reader, store: ClaimStor
         moves=Moves(around.deployment),
         clocks=Clocks.of(around.deployment.parameters),
         scrutiny=around.scrutiny,
-        secret=store.secret(_PURPOSE, lambda: secret_of(around.signer)),
+        secret=store.secret(_PURPOSE, around.make_secret or (lambda: secret_of(around.signer))),
         log=around.log,
         clock=around.clock,
         checkpoint=around.checkpoint,
@@ -157,17 +191,27 @@ def _checker(around: ChallengerSurroundings, contracts: Contracts) -> Checker:
     )
 
 
-def _sender(around: ChallengerSurroundings, signer: Signer) -> Sender:
+def _sender(around: ChallengerSurroundings, signer: Signer) -> TransactionSender:
+    current = _sender_of(around, signer)
+    if not around.retiring_signers:
+        return current
+    return RotatingSender(current=current, retiring=[_sender_of(around, each) for each in around.retiring_signers])
+
+
+def _sender_of(around: ChallengerSurroundings, signer: Signer) -> Sender:
     chain_id = around.deployment.chain_id
     return Sender(
         gateway=around.gateway,
         signer=signer,
-        store=SqlTransactionStore(database=around.database, chain_id=chain_id, clock=around.clock),
+        store=SqlTransactionStore(
+            database=around.database.fenced(around.role.fence), chain_id=chain_id, clock=around.clock
+        ),
         chain_id=chain_id,
         confirmations=around.confirmations,
         fees=around.fees,
         clock=around.clock,
         checkpoint=around.checkpoint,
+        telemetry=around.telemetry,
     )
 
 
@@ -179,6 +223,7 @@ def _intake(around: ChallengerSurroundings, contracts: Contracts, store: ClaimSt
         start_block=around.deployment.block if around.start_block is None else around.start_block,
         # The claim store notices reorganisations itself: proposals are followed up to the newest block.
         confirmations=0,
+        finality=around.finality,
         max_range=around.max_log_range,
     )
     return ClaimIntake(
@@ -188,4 +233,5 @@ def _intake(around: ChallengerSurroundings, contracts: Contracts, store: ClaimSt
         max_log_range=around.max_log_range,
         log=around.log,
         checkpoint=around.checkpoint,
+        telemetry=around.telemetry,
     )

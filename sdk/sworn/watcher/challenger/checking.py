@@ -36,8 +36,9 @@ from sworn.errors import (
 from sworn.storage.fetching import split_uri
 from sworn.types import ZERO_HASH, Address, Profile, Result, Tensors
 from sworn.watcher.challenger.claims import Claim
-from sworn.watcher.challenger.models import ModelShelf, PublishedModel
+from sworn.watcher.challenger.models import ModelShelf
 from sworn.watcher.inference import InputFetcher
+from sworn.watcher.published import PublishedModel
 
 #: What says that the model gives an input no answer, on any machine in profile `exact`.
 NO_ANSWER = (RunNotFinite, DivisionByZero, CastOutOfRange, IndexOutOfRange, ValueNotFinite)

@@ -17,6 +17,7 @@ from sworn.types import Address, RequestId, ResultId
 from sworn.watcher.challenger.claims import Claim
 from sworn.watcher.challenger.store import Asked, ClaimStore
 from sworn.watcher.contracts import Contracts
+from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
 
 _REQUESTED: Final = "InferenceRequested"
 _PROPOSED: Final = "ResultProposed"
@@ -39,6 +40,7 @@ class ClaimIntake:
     max_log_range: int
     log: FilteringBoundLogger
     checkpoint: Callable[[str], None]
+    telemetry: Telemetry = NO_TELEMETRY
 
     def follow(self) -> bool:
         """One step; whether it brought the cursor forward or back. Raises `ChainError` and `StoreError`."""
@@ -55,7 +57,8 @@ class ClaimIntake:
         self.store.advance(history=step.history, asked=list(asked.values()), seen=seen, rewound_to=step.rewound_to)
         self.checkpoint("claims_stored")
         if step.rewound_to is not None:
-            self.log.warning("chain_reorganised", block=step.rewound_to)
+            self.log.warning("chain_reorganised", block=step.rewound_to, depth=step.reorg_depth)
+            self.telemetry.reorg(step.reorg_depth)
         for claim in seen:
             self.log.info("claim_seen", result_id=claim.result_id, operator=claim.operator, block=claim.block_number)
         return True

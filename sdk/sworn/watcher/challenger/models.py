@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from sworn.abi import interface
 from sworn.codec.payload import split_payload
-from sworn.codec.structs import model_from_abi
 from sworn.engine.protocol import Engine, IdentifiedModel, ModelSource, RunLimits
 from sworn.errors import ArtifactCorrupt, ConfigurationError, ModelError
 from sworn.model import schema_of
 from sworn.storage.protocol import ArtifactStore
-from sworn.types import InputShapes, Model, ModelId, Profile
+from sworn.types import InputShapes, ModelId, Profile
 from sworn.verification import CompiledModel
 from sworn.watcher.contracts import Contracts
+from sworn.watcher.published import PublishedModel, published_model
 
 #: Compiled models that are kept in this process; only those under dispute get there.
 _MAX_COMPILED: Final = 4
@@ -27,16 +26,6 @@ class Compile(Protocol):
     """Compiles the bytes of a file, as `sworn.verification.assembly.assemble` does."""
 
     def __call__(self, artifact: bytes, *, profile: str, input_shapes: InputShapes | None) -> CompiledModel: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedModel:
-    """What the registry says about a model: nothing of it is believed before the id has been recomputed."""
-
-    model_id: ModelId
-    model: Model
-    #: Where the artifact may be.
-    uris: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,26 +46,11 @@ class ModelShelf:
 
     def published(self, model_id: ModelId) -> PublishedModel:
         """The registry's record of a model. Raises `ChainError`, and `ConfigurationError` where there is none."""
-        registry, deployment = interface("ModelRegistry"), self.contracts.deployment
         known = self._published.get(model_id)
-        if known is not None:
-            return known
-        logs = []
-        head = self.contracts.gateway.block("latest").number
-        for first in range(deployment.block, head + 1, self.max_log_range):
-            logs += self.contracts.gateway.logs(
-                addresses=(deployment.model_registry,),
-                topics=((registry.topic("ModelRegistered"), registry.topic("ArtifactPublished")), model_id),
-                from_block=first,
-                to_block=min(first + self.max_log_range - 1, head),
-            )
-        events = [registry.decode_log(log.topics, log.data) for log in logs]
-        models = [model_from_abi(event.arguments["model"]) for event in events if event.name == "ModelRegistered"]
-        if not models:
-            raise ConfigurationError(f"the model 0x{model_id.hex()} is not registered")
-        uris = tuple(event.arguments["uri"] for event in events if event.name == "ArtifactPublished")
-        self._published[model_id] = PublishedModel(model_id=model_id, model=models[0], uris=uris)
-        return self._published[model_id]
+        if known is None:
+            known = published_model(self.contracts, model_id, max_log_range=self.max_log_range)
+            self._published[model_id] = known
+        return known
 
     def forget(self, model_id: ModelId) -> None:
         """Asks the registry again next time: somebody may have published another mirror."""

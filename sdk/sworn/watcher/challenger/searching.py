@@ -15,7 +15,7 @@ from sworn.types import Profile, Result, ResultId
 from sworn.verification import CompiledModel, Trace
 from sworn.watcher.challenger.checking import NO_ANSWER, Checker
 from sworn.watcher.challenger.claims import Claim
-from sworn.watcher.challenger.models import PublishedModel
+from sworn.watcher.published import PublishedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

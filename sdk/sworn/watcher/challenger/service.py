@@ -17,6 +17,7 @@ from typing import Any, Final
 from structlog.typing import FilteringBoundLogger
 
 from sworn.chain.gateway import Block, Gateway
+from sworn.chain.heads import POLLING, Wakeup
 from sworn.chain.sender import SENDER_POINTS
 from sworn.chain.transactions import TransactionSender
 from sworn.dispute.search import Finding
@@ -37,6 +38,10 @@ from sworn.watcher.challenger.litigation import Litigation
 from sworn.watcher.challenger.reading import Look, Reader
 from sworn.watcher.challenger.searching import Searches
 from sworn.watcher.challenger.store import ClaimStore
+from sworn.watcher.containment import Care, Containment, Remedy
+from sworn.watcher.replica import ALONE, ReplicaRole
+from sworn.watcher.retention import RowRetention
+from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
 
 #: Every point at which `Challenger` and its `Sender` call their checkpoint; dying at any of them loses nothing.
 CHALLENGER_KILL_POINTS: tuple[str, ...] = (
@@ -61,6 +66,13 @@ STOP_LATENCY_S: Final = 0.2
 _Token = tuple[bytes, tuple[bytes, ...]]
 
 
+_REMEDIES: Final = (
+    (StoreError, Remedy(care=Care.EVERYBODYS)),
+    (TransientChainError, Remedy(care=Care.NODE)),
+    (SwornError, Remedy(care=Care.LATER)),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenger:
     """One challenger's daemon. All I/O with the chain happens in the thread that calls `run`."""
@@ -78,11 +90,32 @@ class Challenger:
     #: Models that run, and traces that are searched, at the same time.
     workers: int = 1
     poll_interval_s: float = 2.0
+    #: Says when there is a new block.
+    wakeup: Wakeup = POLLING
     checkpoint: Callable[[str], None] = lambda point: None
     clock: Callable[[], float] = time.time
+    telemetry: Telemetry = NO_TELEMETRY
+    #: This process among those that share the database; one that does not lead waits.
+    role: ReplicaRole = ALONE
+    #: None where the database keeps everything.
+    rows: RowRetention | None = None
     _checks: dict[ResultId, Future[Checked]] = field(default_factory=dict, repr=False, init=False)
     _hunts: dict[ResultId, tuple[_Token, Future[Finding]]] = field(default_factory=dict, repr=False, init=False)
     _findings: dict[ResultId, tuple[_Token, Finding]] = field(default_factory=dict, repr=False, init=False)
+
+    containment: Containment[Claim] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        containment = Containment(
+            remedies=_REMEDIES,
+            crashed="claim_crashed",
+            postpone=self._postpone,
+            park=self._park,
+            facts=lambda claim: {"result_id": claim.result_id, "attempts": claim.attempts},
+            poll_interval_s=self.poll_interval_s,
+            log=self.log,
+        )
+        object.__setattr__(self, "containment", containment)
 
     def run(self, stop: Event, *, once: bool = False) -> None:
         """Watches until ``stop`` is set; with ``once`` until nothing more can be done without waiting for the chain.
@@ -102,6 +135,7 @@ class Challenger:
             finally:
                 for run in self._under_way():
                     run.cancel()
+        self.role.release()
         self.log.info("challenger_stopped")
 
     def turn(self, pool: ThreadPoolExecutor, stop: Event) -> bool:
@@ -109,24 +143,33 @@ class Challenger:
 
         Raises `ChainError`, `StoreError`, and `ConfigurationError` when the node refuses the challenger.
         """
+        if not self.role.leads():
+            return False
         changed = self.intake.follow()
         changed |= self._poll_transactions()
         head = self.gateway.block("latest")
+        if self.rows is not None:
+            self.rows.sweep(head)
         changed |= self._collect(head)
         for claim in self.store.due(block_timestamp=head.timestamp, limit=BATCH):
             if stop.is_set():
                 break
-            changed |= self._contained(claim, partial(self._step, claim, head, pool))
+            changed |= self.containment.run(claim, partial(self._step, claim, head, pool))
         return changed
 
     def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
+        begun, failed = time.monotonic(), True
         try:
-            return self.turn(pool, stop)
+            changed = self.turn(pool, stop)
+            failed = False
+            return changed
         except (ChainError, StoreError, ConfigurationError) as error:
             if once:
                 raise
             self.log.warning("turn_failed", error=type(error).__name__, reason=str(error))
             return False
+        finally:
+            self.telemetry.turn(time.monotonic() - begun, failed)
 
     def _poll_transactions(self) -> bool:
         changed = [] if self.sender is None else self.sender.poll()
@@ -178,15 +221,16 @@ class Challenger:
             run = self._checks.pop(result_id)
             claim = self.store.claim(result_id)
             if claim is not None and claim.status is ClaimStatus.SEEN:
-                self._contained(claim, partial(self._conclude, claim, run, head))
+                self.containment.run(claim, partial(self._conclude, claim, run, head))
         for result_id in hunted:
             token, hunt = self._hunts.pop(result_id)
             claim = self.store.claim(result_id)
             if claim is not None and not claim.status.terminal:
-                self._contained(claim, partial(self._note, claim, token, hunt))
+                self.containment.run(claim, partial(self._note, claim, token, hunt))
         return bool(checked or hunted)
 
     def _conclude(self, claim: Claim, run: Future[Checked], head: Block) -> bool:
+        self.telemetry.claim_checked("failed" if run.exception() is not None else run.result().verdict.value)
         checked = run.result()
         self.checkpoint("after_check")
         self.litigation.conclude(claim, checked, head.number)
@@ -204,39 +248,32 @@ class Challenger:
             self._findings.pop(claim.result_id, None)
             self.searches.drop(claim)
 
-    def _contained(self, claim: Claim, step: Callable[[], bool]) -> bool:
-        """Runs a step so that its trouble stays its claim's own; a node or a database that fails is everybody's."""
-        try:
-            return step()
-        except StoreError:
-            raise
-        except TransientChainError as error:
-            self.litigation.postpone(claim, str(error), wait_s=self.poll_interval_s)
-            # The other claims would meet the same node; if only this one does, it is the last in the next turn.
-            raise
-        except SwornError as error:
-            if isinstance(error, ArtifactUnavailable):
-                self.checker.shelf.forget(claim.request.model_id)
+    def _postpone(self, claim: Claim, error: Exception, wait_s: float | None) -> None:
+        if isinstance(error, ArtifactUnavailable):
+            self.checker.shelf.forget(claim.request.model_id)
+        known = isinstance(error, SwornError)
+        if known and not isinstance(error, TransientChainError):
             event = "claim_unverified" if claim.status is ClaimStatus.SEEN else "claim_troubled"
             self.log.error(event, result_id=claim.result_id, error=type(error).__name__, reason=str(error))
-            self.litigation.postpone(claim, f"{type(error).__name__}: {error}")
-        except Exception as error:
-            # One poisoned claim must not stop the others.
-            self.log.exception("claim_crashed", result_id=claim.result_id, attempts=claim.attempts)
-            if claim.status is ClaimStatus.SEEN and claim.attempts + 1 >= MAX_ATTEMPTS:
-                reason = f"{type(error).__name__}: {error}"
-                self.store.save(replace(claim, status=ClaimStatus.PARKED, reason=reason))
-                return True
-            self.litigation.postpone(claim, f"{type(error).__name__}: {error}")
-        return False
+        reason = str(error) if isinstance(error, TransientChainError) else f"{type(error).__name__}: {error}"
+        self.litigation.postpone(claim, reason, wait_s=wait_s)
+
+    def _park(self, claim: Claim, error: Exception) -> bool:
+        if claim.status is not ClaimStatus.SEEN or claim.attempts + 1 < MAX_ATTEMPTS:
+            return False
+        reason = f"{type(error).__name__}: {error}"
+        self.store.save(replace(claim, status=ClaimStatus.PARKED, reason=reason))
+        return True
 
     def _rest(self, stop: Event) -> None:
         """Sleeps until the next poll, a finished run, or a stop."""
-        wake_at = self.clock() + self.poll_interval_s
-        if not self._under_way():
-            stop.wait(self.poll_interval_s)
-        while (runs := self._under_way()) and not stop.is_set() and self.clock() < wake_at:
-            if wait(runs, timeout=STOP_LATENCY_S, return_when=FIRST_COMPLETED).done:
+        # Not the wall clock, which may jump.
+        wake_at = time.monotonic() + self.poll_interval_s
+        while not stop.is_set() and (left_s := wake_at - time.monotonic()) > 0:
+            runs = self._under_way()
+            if runs and wait(runs, timeout=min(left_s, STOP_LATENCY_S), return_when=FIRST_COMPLETED).done:
+                return
+            if self.wakeup.wait(0.0 if runs else min(left_s, STOP_LATENCY_S)):
                 return
 
     def _under_way(self) -> list[Future[Any]]:

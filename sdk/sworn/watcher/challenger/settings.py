@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
@@ -21,10 +21,13 @@ from sworn.watcher.settings import (
     EngineSettings,
     HashText,
     LogSettings,
-    RpcUrl,
-    mask_url,
 )
+from sworn.watcher.settings_artifacts import Artifacts, ArtifactSettings
 from sworn.watcher.settings_files import given_settings, layered_settings
+from sworn.watcher.settings_keys import KeySource, KeySources, transaction_sources
+from sworn.watcher.settings_observe import MetricsSettings
+from sworn.watcher.settings_replicas import ReplicaSettings, RetentionSettings
+from sworn.watcher.settings_values import SecretUrl
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -44,10 +47,25 @@ class ChallengerKeys(BaseModel):
 
     model_config = _STRICT
 
-    #: Keystore file; not needed to observe.
+    #: None observes. In a list, the first one sends, and what the others have sent is seen through.
+    transaction: KeySources | None = None
+    #: Short form: a keystore file, and the file whose first line is its password; None = asked for.
     transaction_key: Path | None = None
-    #: File whose first line is the password; None = asked for by the command line.
     password_file: Path | None = None
+    #: File with 32 bytes as hex from which salts follow, made when it is missing. For keys whose signatures differ each
+    #: time; without it their salts are in the database alone.
+    secret_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> ChallengerKeys:
+        if self.transaction is not None and self.transaction_key is not None:
+            raise ValueError("name one transaction key: keys.transaction or keys.transaction_key")
+        return self
+
+    @property
+    def sources(self) -> tuple[KeySource, ...]:
+        """Keys that send, the preferred one first; empty = none."""
+        return transaction_sources(self.transaction, self.transaction_key, self.password_file)
 
 
 class ChallengeSettings(BaseModel):
@@ -71,7 +89,7 @@ class ChallengeSettings(BaseModel):
     #: What a conviction must earn beyond its gas; negative accepts losses.
     min_profit_wei: Annotated[int, Field(gt=-(2**256), lt=2**256)] = 0
     #: A second node, of another provider, that must say the same before a bond is posted; secret.
-    witness_rpc_url: RpcUrl | None = None
+    witness_rpc_url: SecretUrl | None = None
     #: Operators' trace servers; without one, what is needed is demanded on chain.
     trace_servers: dict[AddressText, ServerUrl] = {}
     #: Whether trace servers, mirrors and inputs may lie in private networks.
@@ -127,10 +145,14 @@ class ChallengerSettings(BaseSettings):
     chain: ChainSettings
     keys: ChallengerKeys = ChallengerKeys()
     database_url: DatabaseUrl
-    #: Where artifacts are cached; None = the user's cache directory.
-    artifacts: Path | None = None
+    #: Where model files are cached and fetched from; a path alone is the cache's folder.
+    artifacts: Artifacts = ArtifactSettings()
     challenge: ChallengeSettings = ChallengeSettings()
     engine: EngineSettings = EngineSettings()
+    replica: ReplicaSettings = ReplicaSettings()
+    retention: RetentionSettings = RetentionSettings()
+    #: None = neither health nor metrics are served.
+    metrics: MetricsSettings | None = None
     log: LogSettings = LogSettings()
 
     @property
@@ -161,10 +183,6 @@ def validate_challenger_settings(values: Mapping[str, Any]) -> ChallengerSetting
 def dump_challenger_settings(settings: ChallengerSettings) -> dict[str, Any]:
     """The effective settings as plain values, secrets masked."""
     values = settings.model_dump(mode="json", exclude_none=True)
-    values["chain"]["rpc_url"] = mask_url(settings.chain.rpc_url.get_secret_value())
-    witness = settings.challenge.witness_rpc_url
-    if witness is not None:
-        values["challenge"]["witness_rpc_url"] = mask_url(witness.get_secret_value())
     url = make_url(settings.database_url.get_secret_value())
     values["database_url"] = url.set(query={}).render_as_string(hide_password=True)
     return values

@@ -14,7 +14,7 @@ from sworn.chain.follower import BlockId
 from sworn.codec.structs import REQUEST_ABI, abi_encode, request_from_abi, request_to_abi
 from sworn.types import Address, Request, RequestId, ResultId
 from sworn.watcher.challenger.claims import Claim, ClaimStatus
-from sworn.watcher.store.database import Database
+from sworn.watcher.store.database import Database, insert_once
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.tables import ASKED, BLOCKS, CLAIMS, SECRETS
 
@@ -54,11 +54,10 @@ class ClaimStore:
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """32 bytes that stay the same once they have been made."""
         with self.database.transaction() as connection:
-            found = connection.execute(select(SECRETS.c.value).where(SECRETS.c.name == name)).scalar()
-            if found is None:
-                found = make()
-                connection.execute(insert(SECRETS).values(name=name, value=found))
-            return bytes(found)
+            query = select(SECRETS.c.value).where(SECRETS.c.name == name)
+            if connection.execute(query).scalar() is None:
+                insert_once(connection, SECRETS, {"name": name, "value": make()})
+            return bytes(connection.execute(query).scalar_one())
 
     def history(self) -> tuple[BlockId, ...]:
         """The blocks followed up to, oldest first."""

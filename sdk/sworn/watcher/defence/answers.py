@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 from structlog.typing import FilteringBoundLogger
 
 from sworn.chain.gateway import Block, Call
-from sworn.chain.signer import Signer
 from sworn.chain.transactions import LIVE, Intent, TransactionRecord, TransactionSender, TransactionStatus
 from sworn.dispute.case import Clocks
 from sworn.dispute.disclosure import is_of_trace, show
@@ -22,11 +21,13 @@ from sworn.model.trace_file import TraceFile
 from sworn.types import ZERO_HASH, Address, Disclosure, Dispute, DisputeStatus
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.defence.decisions import Answer, Decision, Outlook, committed_root, decide
-from sworn.watcher.defence.docket import Contested, Docket, sworn_digest
+from sworn.watcher.defence.docket import Contested, Docket, sworn_statement
 from sworn.watcher.defence.evidence import Evidence, Rerun, difference
 from sworn.watcher.defence.records import Defence, DefenceStatus, OpenDemand
 from sworn.watcher.defence.store import DefenceStore
-from sworn.watcher.steps import MAX_TRANSACTION_GAS
+from sworn.watcher.quarantine import Quarantine
+from sworn.watcher.signing import ResultSigners
+from sworn.watcher.submissions import MAX_TRANSACTION_GAS
 
 _Value = TypeVar("_Value")
 
@@ -86,7 +87,8 @@ class Answers:
     evidence: Evidence
     store: DefenceStore
     sender: TransactionSender
-    result_signer: Signer
+    result_signers: ResultSigners
+    quarantine: Quarantine
     operator: Address
     confirmations: int
     log: FilteringBoundLogger
@@ -194,6 +196,8 @@ class Answers:
     def _surrender(self, defence: Defence, contested: Contested, differs: str) -> bool:
         facts = {"result_id": defence.result_id, "request_id": contested.job.request_id, "advice": _ADVICE}
         self.log.critical("result_indefensible", reason=differs, **facts)
+        # Every further result of this model might cost a bond as well.
+        self.quarantine.bar_model(contested.job.request.model_id, differs)
         self.store.save(replace(defence, status=DefenceStatus.INDEFENSIBLE, reason=differs))
         return True
 
@@ -221,7 +225,8 @@ class Answers:
             return False
         # The same root as was journalled when the model ran, and again for one that another process had journalled.
         self.store.swear(defence.result_id, trace.trace_root)
-        signature = self.result_signer.sign_digest(sworn_digest(view.contested, trace.trace_root, self.contracts))
+        statement = sworn_statement(view.contested, trace.trace_root, self.contracts)
+        signature = self.result_signers.sign(statement, expiry=view.contested.result.expiry)
         self.checkpoint("trace_signed")
         if len(trace.data_roots) <= MAX_INLINE_ROOTS:
             call = self.moves.commit_trace_roots(case, trace.data_roots, signature)

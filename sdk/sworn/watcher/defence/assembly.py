@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from structlog.typing import FilteringBoundLogger
 
 from sworn.chain.follower import Follower
-from sworn.chain.signer import Signer
 from sworn.chain.transactions import TransactionSender
 from sworn.dispute.case import Clocks
 from sworn.dispute.moves import Moves
@@ -26,6 +25,8 @@ from sworn.watcher.defence.readiness import Readiness
 from sworn.watcher.defence.service import Defender
 from sworn.watcher.defence.store import DefenceStore
 from sworn.watcher.inference import Inference
+from sworn.watcher.quarantine import Quarantine
+from sworn.watcher.signing import ResultSigners
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.traces import TraceStore
@@ -39,7 +40,7 @@ class DefenceParts:
     jobs: JobStore
     database: Database
     sender: TransactionSender
-    result_signer: Signer
+    result_signers: ResultSigners
     operator: Address
     traces: TraceStore
     inference: Inference
@@ -52,6 +53,8 @@ class DefenceParts:
     log: FilteringBoundLogger
     clock: Callable[[], float]
     checkpoint: Callable[[str], None]
+    #: Where models go whose results cannot be defended.
+    quarantine: Quarantine
 
 
 def put_together(parts: DefenceParts) -> Defender:
@@ -117,7 +120,8 @@ def _answers(parts: DefenceParts, store: DefenceStore, evidence: Evidence, clock
         evidence=evidence,
         store=store,
         sender=parts.sender,
-        result_signer=parts.result_signer,
+        result_signers=parts.result_signers,
+        quarantine=parts.quarantine,
         operator=parts.operator,
         confirmations=parts.confirmations,
         log=parts.log,

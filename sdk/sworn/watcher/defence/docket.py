@@ -10,11 +10,12 @@ from structlog.typing import FilteringBoundLogger
 
 from sworn.abi import DecodedEvent, interface
 from sworn.chain.gateway import Log, Topic
-from sworn.codec.hashing import result_digest, result_of
+from sworn.codec.hashing import result_of
+from sworn.codec.statements import Statement, result_statement
 from sworn.codec.trees import payload_root
 from sworn.dispute.case import Case
 from sworn.errors import CodecError
-from sworn.types import Address, Answer, RequestId, Result, ResultId
+from sworn.types import Address, Answer, RequestId, Result
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.defence.records import Defence
 from sworn.watcher.jobs import Job, Oath
@@ -133,6 +134,6 @@ class Docket:
         return reversed(found)
 
 
-def sworn_digest(contested: Contested, trace_root: bytes, contracts: Contracts) -> ResultId:
+def sworn_statement(contested: Contested, trace_root: bytes, contracts: Contracts) -> Statement:
     """What the operator signs to commit to a trace: the same result with that trace."""
-    return result_digest(replace(contested.result, trace_root=trace_root), contracts.domain)
+    return result_statement(replace(contested.result, trace_root=trace_root), contracts.domain)

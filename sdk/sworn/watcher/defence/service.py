@@ -19,6 +19,7 @@ from sworn.errors import (
     TransientChainError,
 )
 from sworn.types import ModelId, ResultId
+from sworn.watcher.containment import Care, Containment, Remedy
 from sworn.watcher.defence.alarms import Alarms, duties
 from sworn.watcher.defence.answers import Answers, Flight
 from sworn.watcher.defence.decisions import RECHECK_S, Answer
@@ -29,6 +30,7 @@ from sworn.watcher.defence.intake import DisputeIntake
 from sworn.watcher.defence.readiness import Readiness
 from sworn.watcher.defence.records import Defence, DefenceStatus
 from sworn.watcher.defence.store import DefenceStore
+from sworn.watcher.jobs import backoff_s
 
 #: Every point at which a defence calls its checkpoint; dying at any of them loses nothing.
 DEFENCE_KILL_POINTS: tuple[str, ...] = (
@@ -67,6 +69,21 @@ class Defender:
     #: Models that are being written down, each for the dispute that asked first.
     _exhibits: dict[ModelId, tuple[ResultId, Future[None]]] = field(default_factory=dict, repr=False, init=False)
 
+    containment: Containment[Defence] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        containment = Containment(
+            remedies=_REMEDIES,
+            crashed="defence_crashed",
+            postpone=self._postpone,
+            # What is given up costs its bond: a defence never is.
+            park=lambda defence, error: False,
+            facts=lambda defence: {"result_id": defence.result_id},
+            poll_interval_s=self.poll_interval_s,
+            log=self.log,
+        )
+        object.__setattr__(self, "containment", containment)
+
     @property
     def runs(self) -> tuple[Future[Any], ...]:
         """Models that run, or are written down, right now."""
@@ -91,7 +108,7 @@ class Defender:
         self.funds.look(self.store.open(), self.store.demands())
         flight = Flight()
         for defence in self._by_urgency(head):
-            changed |= self._contained(defence, partial(self._step, defence, head, pool, flight))
+            changed |= self.containment.run(defence, partial(self._step, defence, head, pool, flight))
         return changed
 
     def alarm(self, now: float) -> None:
@@ -149,7 +166,7 @@ class Defender:
             contested, run = self._reruns.pop(result_id)
             defence = self.store.defence(result_id)
             if defence is not None and not defence.status.terminal:
-                self._contained(defence, partial(self._conclude, defence, contested, run))
+                self.containment.run(defence, partial(self._conclude, defence, contested, run))
             elif run.exception() is None:
                 self.evidence.discard(run.result())
         return self._collect_exhibits() or bool(ended)
@@ -160,7 +177,7 @@ class Defender:
             del self._exhibits[model_id]
             defence = self.store.defence(result_id)
             if defence is not None:
-                self._contained(defence, partial(_written, writing))
+                self.containment.run(defence, partial(_written, writing))
         return bool(ended)
 
     def _conclude(self, defence: Defence, contested: Contested, run: Future[Rerun]) -> bool:
@@ -178,34 +195,20 @@ class Defender:
         self.store.save(replace(defence, reason=reason, retry_at=self.clock() + RECHECK_S))
         return False
 
-    def _contained(self, defence: Defence, step: Callable[[], bool]) -> bool:
-        """Runs a step so that its trouble stays its dispute's own; a node or a database that fails is everybody's."""
-        try:
-            return step()
-        except DigestConflict as error:
-            self.log.critical("digest_conflict", result_id=defence.result_id, reason=str(error))
-            self._postpone(defence, error)
-        except StoreError:
-            raise
-        except TransientChainError as error:
-            self._postpone(defence, error, wait_s=self.poll_interval_s)
-            # The other disputes would meet the same node; if only this one does, it is the last in the next turn.
-            raise
-        except SwornError as error:
-            self.log.error("defence_failed", result_id=defence.result_id, error=type(error).__name__, reason=str(error))
-            self._postpone(defence, error)
-        except Exception as error:
-            # One poisoned dispute must not cost the bonds of the others.
-            self.log.exception("defence_crashed", result_id=defence.result_id)
-            self._postpone(defence, error)
-        return False
-
-    def _postpone(self, defence: Defence, error: Exception, *, wait_s: float | None = None) -> None:
+    def _postpone(self, defence: Defence, error: Exception, wait_s: float | None) -> None:
         stored = self.store.defence(defence.result_id) or defence
         attempts = stored.attempts + (wait_s is None)
-        delay = min(2.0 ** min(attempts, 30), MAX_BACKOFF_S) if wait_s is None else wait_s
+        delay = backoff_s(attempts, MAX_BACKOFF_S) if wait_s is None else wait_s
         reason = f"{type(error).__name__}: {error}"
         self.store.save(replace(stored, reason=reason, attempts=attempts, retry_at=self.clock() + delay))
+
+
+_REMEDIES: Final = (
+    (DigestConflict, Remedy(care=Care.LATER, event="digest_conflict", level="critical")),
+    (StoreError, Remedy(care=Care.EVERYBODYS)),
+    (TransientChainError, Remedy(care=Care.NODE)),
+    (SwornError, Remedy(care=Care.LATER, event="defence_failed")),
+)
 
 
 def _written(writing: Future[None]) -> bool:

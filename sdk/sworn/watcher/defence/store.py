@@ -106,7 +106,8 @@ class DefenceStore:
         """
         with self.database.transaction() as connection:
             row = select(DEFENCES.c.trace_root).where(DEFENCES.c.result_id == result_id)
-            known = connection.execute(row).scalar()
+            # Two replicas that both believe that they lead wait for each other here.
+            known = connection.execute(row.with_for_update()).scalar()
             # INVARIANT: one result is never sworn to with two different traces.
             if known not in (None, trace_root):
                 raise DigestConflict(f"another trace is journalled for the result 0x{result_id.hex()}")

@@ -1,0 +1,116 @@
+"""What becomes of a job, a claim or a defence whose step fails: its trouble stays its own, whoever it belongs to.
+
+Three services work through many subjects in one loop. What ails the node or the database ails all of them and ends the
+turn; everything else is put off, or given up, for one subject alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from sworn.errors import StoreError
+
+Subject = TypeVar("Subject")
+
+
+class Care(Enum):
+    """What is done about a trouble."""
+
+    #: Nothing is stored, and the turn ends: everything meets it, or nothing can be stored.
+    EVERYBODYS = "everybodys"
+    #: Put off until the next poll, and the turn ends: the others would meet the same node.
+    NODE = "node"
+    #: Put off until the next poll; it does not count.
+    SOON = "soon"
+    #: Put off for longer with every trouble in a row.
+    LATER = "later"
+    #: Given up until a person has looked at it.
+    PARK = "park"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """What is done about errors of a class, and how it is told."""
+
+    care: Care
+    #: Name of a log entry; empty = whoever puts it off tells.
+    event: str = ""
+    level: str = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Containment(Generic[Subject]):
+    """Runs steps of subjects and deals with what they raise."""
+
+    #: The first class that fits counts, so subclasses come first. What fits none is a crash.
+    remedies: Sequence[tuple[type[Exception], Remedy]]
+    #: Name of the log entry for an error that nobody expected.
+    crashed: str
+    #: Puts a subject off: for some seconds, or with None for longer each time.
+    postpone: Callable[[Subject, Exception, float | None], object]
+    #: Gives a subject up if it may be given up for this; whether it was.
+    park: Callable[[Subject, Exception], bool]
+    #: What names a subject in a log.
+    facts: Callable[[Subject], Mapping[str, Any]]
+    poll_interval_s: float
+    log: FilteringBoundLogger
+
+    def run(self, subject: Subject, step: Callable[[], bool]) -> bool:
+        """The step's answer; False, or what parking changed, when it failed. Raises what is everybody's."""
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001 -- `treat` tells what it was
+            return self.treat(subject, error)
+
+    def treat(self, subject: Subject, error: Exception) -> bool:
+        """Deals with what a step of the subject raised; whether it was given up. Raises what is everybody's."""
+        remedy = next((remedy for kind, remedy in self.remedies if isinstance(error, kind)), None)
+        if remedy is None:
+            # One poisoned subject must not stop the others.
+            self.log.error(self.crashed, **self.facts(subject), exc_info=error)
+            return self._given_up(subject, error)
+        if remedy.event:
+            facts = {"error": type(error).__name__, "reason": str(error)}
+            getattr(self.log, remedy.level)(remedy.event, **self.facts(subject), **facts)
+        match remedy.care:
+            case Care.EVERYBODYS:
+                raise error
+            case Care.NODE:
+                self.postpone(subject, error, self.poll_interval_s)
+                # If only this one meets it, it is the last in the next turn.
+                raise error
+            case Care.SOON:
+                self.postpone(subject, error, self.poll_interval_s)
+            case Care.LATER:
+                self.postpone(subject, error, None)
+            case Care.PARK:
+                return self._given_up(subject, error)
+        return False
+
+    def treat_all(self, troubles: Sequence[tuple[Subject, Exception]]) -> bool:
+        """Deals with the troubles of a group; whether any subject was given up.
+
+        Raises what is everybody's, after every other one has been dealt with.
+        """
+        changed, raised = False, None
+        for subject, error in troubles:
+            try:
+                changed |= self.treat(subject, error)
+            except StoreError:
+                raise
+            except Exception as everybodys:  # noqa: BLE001 -- raised below, when the others have been dealt with
+                raised = raised or everybodys
+        if raised is not None:
+            raise raised
+        return changed
+
+    def _given_up(self, subject: Subject, error: Exception) -> bool:
+        if self.park(subject, error):
+            return True
+        self.postpone(subject, error, None)
+        return False
