@@ -15,6 +15,19 @@ from sworn.watcher.service import BATCH_KILL_POINTS, KILL_POINTS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.anvil]
 
+#: Points that are tried by default; between any two of them lies no other kind of store.
+ESSENTIAL = (
+    "logs_fetched",
+    "before_run",
+    "digest_journalled",
+    "signature_stored",
+    "propose_intent_stored",
+    "propose_raw_stored",
+    "propose_broadcast",
+    "finalize_intent_stored",
+    "finalize_receipt_stored",
+    "job_settled",
+)
 #: An input whose reciprocal is infinite: ends with a signed failure.
 ZERO = (0.0, 1.0)
 
@@ -37,7 +50,9 @@ def watched(stage: WatcherWorld, tmp_path: Path) -> Iterator[Watched]:
     stage.chain.revert(mark)
 
 
-@pytest.mark.parametrize("point", KILL_POINTS)
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=[] if point in ESSENTIAL else [pytest.mark.slow]) for point in KILL_POINTS]
+)
 def test_watcher_killed_at_point_answers_everything_exactly_once(watched: Watched, point: str) -> None:
     """Killed without warning at any point of its loop and started again, a watcher loses and doubles nothing."""
     world = watched.world

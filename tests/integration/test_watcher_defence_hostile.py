@@ -25,6 +25,7 @@ from sworn.types import ZERO_HASH, Address, Part, Profile, RequestId, Result, Ta
 from sworn.watcher.defence.funds import Funds
 from sworn.watcher.defence.records import DefenceStatus
 from sworn.watcher.logs import make_logger
+from sworn.watcher.store.quarantine import QuarantineStore
 from sworn.watcher.traces import KeptTrace
 
 CHUNK = Target(part=Part.CHUNKS, value=1)
@@ -114,6 +115,8 @@ def test_silence_of_a_broken_machine_ends_in_a_refutation_that_is_told(bench: Be
     assert bench.defence(case).status is DefenceStatus.REFUTED
     assert [entry["level"] for entry in bench.events("result_refuted")] == ["critical"]
     bench.engine.disturb = lambda output: output
+    # The model stays barred until a person has seen to it.
+    assert QuarantineStore(database=bench.database).clear(bench.world.model_id)
     assert bench.answer(3.0, 4.0, salt=1).result.operator == bench.world.operator.address
 
 
@@ -222,6 +225,8 @@ def test_challenge_that_a_reorg_took_back_is_forgotten_and_met_again(bench: Benc
     root = hostile.dispute(case).trace_root
     chain.revert(mark)
     chain.advance(5)
+    # A chain that is shorter than what was read of it is a node that is behind.
+    chain.mine(5)
     bench.work()
     assert bench.defence(case).status is DefenceStatus.ORPHANED
     hostile.challenge(case)

@@ -97,7 +97,7 @@ def runs_of(parts: JobParts, *, steps: Steps, admission: Admission, inference: I
         checkpoint=around.checkpoint,
         role=around.role,
         queue=around.queue,
-        least=4 * around.workers,
+        least=16 * around.workers,
         traces=around.traces,
         refusal_wait_s=REFUSAL_POLLS * around.poll_interval_s,
         telemetry=around.telemetry,

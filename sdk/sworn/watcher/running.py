@@ -157,10 +157,10 @@ class Runs:
         return min(self._depth[0] if self._depth else self.least, self.queue)
 
     def _adapt(self, ended: int) -> None:
-        """Begins more at once when all have ended between two looks, and fewer when hardly any have."""
+        """Begins four times as many when all have ended between two looks, and half when hardly any have."""
         depth = self._depth_now()
         if ended and ended == len(self._runs):
-            depth *= 2
+            depth *= 4
         elif 8 * ended < depth:
             depth //= 2
         self._depth[:] = [max(min(depth, self.queue), min(self.least, self.queue))]

@@ -112,6 +112,8 @@ class Watcher:
     reloading: Reloading | None = None
     telemetry: Telemetry = NO_TELEMETRY
     containment: Containment[Job] = field(init=False, repr=False)
+    #: Whether the last turn was that of a leader.
+    _reign: list[bool] = field(default_factory=lambda: [False], repr=False, init=False)
 
     def __post_init__(self) -> None:
         containment = Containment(
@@ -158,7 +160,7 @@ class Watcher:
         """
         if self.reloading is not None:
             self.reloading.turn()
-        leads = self.role.leads()
+        leads = self._leads()
         changed = leads and self._follow(stop)
         if leads:
             changed |= self._poll_transactions()
@@ -181,6 +183,13 @@ class Watcher:
         if not self.admission.paused:
             changed |= self._treated(self.runs.feed(head, pool, stop, leads=leads))
         return changed
+
+    def _leads(self) -> bool:
+        leads = self.role.leads()
+        if leads and not self._reign[0]:
+            self.store.wake_promised()
+        self._reign[0] = leads
+        return leads
 
     def _turn_or_wait(self, pool: ThreadPoolExecutor, urgent: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
         begun, failed = time.monotonic(), True

@@ -173,6 +173,12 @@ class JobStore:
             carried = (JOBS.c.carrier.in_(keys), JOBS.c.status.in_(_MOVING))
             connection.execute(update(JOBS).where(*carried).values(due_at=0))
 
+    def wake_promised(self) -> None:
+        """Has every job looked at whose transaction is promised: who promised it may have died before it was sent."""
+        promised = [each.value for each in (JobStatus.PROPOSING, JobStatus.FINALIZING, JobStatus.FAILING)]
+        with self.database.transaction() as connection:
+            connection.execute(update(JOBS).where(JOBS.c.status.in_(promised)).values(due_at=0))
+
     def carries(self, key: str, statuses: Collection[JobStatus]) -> bool:
         """Whether a transaction carries a move of any job that is in one of these statuses."""
         values = [status.value for status in statuses]
