@@ -12,7 +12,7 @@ from sworn.errors import (
     StoreError,
     TransientChainError,
 )
-from sworn.watcher.containment import Care, Containment, Remedy
+from sworn.watcher.containment import Care, Containment, Remedy, attempted
 from sworn.watcher.logs import make_logger
 
 REMEDIES = (
@@ -118,3 +118,13 @@ def test_store_that_fails_in_a_group_ends_it_at_once() -> None:
     with pytest.raises(StoreError):
         ward.containment().treat_all([("one", StoreError("x")), ("two", KeyError("x"))])
     assert ward.deeds == []
+
+
+def test_step_that_crashes_gives_what_it_raised() -> None:
+    """A signer that raises what nobody expected would end the loop, and with it the defence of everything else."""
+
+    def full_disk() -> int:
+        raise OSError(28, "No space left on device")
+
+    assert attempted(lambda: 7) == 7
+    assert isinstance(attempted(full_disk), OSError)

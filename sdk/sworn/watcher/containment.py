@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from sworn.errors import StoreError
 
 Subject = TypeVar("Subject")
+Given = TypeVar("Given")
 
 
 class Care(Enum):
@@ -31,6 +32,14 @@ class Care(Enum):
     LATER = "later"
     #: Given up until a person has looked at it.
     PARK = "park"
+
+
+def attempted(step: Callable[[], Given]) -> Given | Exception:
+    """What a step gives, or what it raised: in a group one subject's trouble is dealt with when the others are done."""
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001 -- `Containment.treat_all` tells what it was
+        return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
 from sworn.chain.gateway import Block
-from sworn.errors import SwornError
 from sworn.types import Address, FailureCode
+from sworn.watcher.containment import attempted
 from sworn.watcher.inference import RETRIED, Computed, Outcome, Unanswerable
 from sworn.watcher.jobs import MAX_BACKOFF_S, Action, Job, JobStatus, Oath, Trouble, backoff_s, moved, postponed
 from sworn.watcher.latency import tell_proposed
@@ -160,11 +161,12 @@ class Steps:
         return [(job, error) for job, error in refused if job.request_id not in sworn]
 
     def _signature(self, job: Job, oath: Oath) -> list[Oath]:
-        try:
-            return [self.swearing.signed(job, oath)]
-        except SwornError as error:
-            self.log.error("result_unsigned", request_id=job.request_id, reason=str(error))
+        signed = attempted(partial(self.swearing.signed, job, oath))
+        if isinstance(signed, Exception):
+            reason = f"{type(signed).__name__}: {signed}"
+            self.log.error("result_unsigned", request_id=job.request_id, reason=reason)
             return []
+        return [signed]
 
     def _settle_deep(self, ends: Sequence[Sight], head: Block) -> bool:
         deep = self.looker.deep(ends, head)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sworn.codec.hashing import result_digest
 from sworn.codec.statements import failure_statement, result_statement
 from sworn.codec.trees import payload_root
-from sworn.errors import StoreError, SwornError, TraceError, TraceMissing
+from sworn.errors import StoreError, TraceError, TraceMissing
 from sworn.types import ZERO_HASH, Address, Answer, Failure, Profile, Result
+from sworn.watcher.containment import attempted
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.inference import Computed
 from sworn.watcher.jobs import Job, Oath
@@ -83,11 +85,11 @@ class Swearing:
         failed: list[Mishap] = []
         signed: list[Oath] = []
         for job, view in sights:
-            try:
-                move, oath = self._ready(kind, job, view)
-            except SwornError as error:
-                failed.append((job, error))
+            ready = attempted(partial(self._ready, kind, job, view))
+            if isinstance(ready, Exception):
+                failed.append((job, ready))
                 continue
+            move, oath = ready
             moves.append(move)
             signed += [oath] if oath is not None and oath != view.oath else []
         if signed:
