@@ -16,11 +16,10 @@ from sworn.chain.endpoints import FailoverGateway
 from sworn.chain.gateway import Gateway
 from sworn.chain.heads import Wakeup
 from sworn.chain.keystore import kept_secret
-from sworn.chain.sender import FeePolicy
 from sworn.chain.signer import Signer
 from sworn.cli import compose, compose_observe
 from sworn.cli.compose_artifacts import artifact_store, reported
-from sworn.cli.compose_endpoints import bystander, chain_of, second_opinion, wakeup_of
+from sworn.cli.compose_endpoints import bystander, chain_of, deployment, fees, second_opinion, wakeup_of
 from sworn.cli.compose_engine import engine_of
 from sworn.cli.compose_keys import opened
 from sworn.cli.compose_replicas import replica
@@ -90,7 +89,7 @@ def _opened(
     chain = closing.enter_context(chain_of(values.chain, log, heard.telemetry))
     wakeup = closing.enter_context(wakeup_of(values.chain, log))
     with output.busy("reading the deployment"):
-        contracts = _deployment(values, chain)
+        contracts = deployment(values.chain, chain)
     signers = () if observes else _signers(values, output)
     database = open_database(values.database_url.get_secret_value())
     closing.callback(database.close)
@@ -141,7 +140,7 @@ def _surroundings(values: ChallengerSettings, opened: _Opened) -> ChallengerSurr
         tolerance=values.challenge.tolerance,
         limits=values.challenge.limits,
         log=opened.log,
-        fees=_fees(values),
+        fees=fees(values.chain),
         confirmations=values.chain.confirmations,
         finality=values.chain.finality,
         wakeup=opened.wakeup,
@@ -164,15 +163,6 @@ def _watched(values: ChallengerSettings, metrics: MetricsSettings, around: Chall
         max_exposure_wei=around.scrutiny.max_exposure_wei,
         thresholds=metrics.thresholds(),
     )
-
-
-def _deployment(values: ChallengerSettings, chain: Gateway) -> Deployment:
-    found = compose.deployment(chain, values.chain.deployment)
-    if found.chain_id != values.chain.chain_id:
-        raise ConfigurationError(
-            f"chain.chain_id is {values.chain.chain_id}, but the node serves chain {found.chain_id}"
-        )
-    return found
 
 
 def _signers(values: ChallengerSettings, output: Output) -> tuple[Signer, ...]:
@@ -200,14 +190,3 @@ def _sources(values: ChallengerSettings, fetcher: HttpFetcher) -> dict[Address, 
         Address(operator): HttpTraceSource(url=url, fetcher=fetcher, max_bytes=limit)
         for operator, url in values.challenge.trace_servers.items()
     }
-
-
-def _fees(values: ChallengerSettings) -> FeePolicy:
-    chain = values.chain
-    return FeePolicy(
-        max_fee_cap_wei=chain.max_fee_cap_wei,
-        urgent_cap_wei=chain.urgent_fee_cap_wei,
-        min_tip_wei=chain.min_tip_wei,
-        max_tip_wei=chain.max_tip_wei,
-        bump_after_s=chain.bump_after_s,
-    )

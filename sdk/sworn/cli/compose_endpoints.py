@@ -14,8 +14,12 @@ from sworn.chain.endpoints_node import Endpoint, Notice, NoticeKind, Notify
 from sworn.chain.endpoints_policy import CrossCheck, FailoverPolicy
 from sworn.chain.gateway import Gateway
 from sworn.chain.heads import POLLING, HeadSubscription, Wakeup, websocket
+from sworn.chain.sender import FeePolicy
 from sworn.chain.telemetry import NO_CHAIN_TELEMETRY, ChainTelemetry
 from sworn.chain.web3_gateway import Web3Gateway, connect_gateway
+from sworn.cli import compose
+from sworn.errors import ConfigurationError
+from sworn.types import Deployment
 from sworn.watcher.settings import ChainSettings
 from sworn.watcher.settings_endpoints import EndpointSettings, failover_policy
 from sworn.watcher.settings_values import mask_url
@@ -41,6 +45,25 @@ def chain_of(
         yield gateway
     finally:
         gateway.close()
+
+
+def deployment(chain: ChainSettings, gateway: Gateway) -> Deployment:
+    """The configured deployment on the configured chain. Raises `ChainIdMismatch`, `DeploymentUnknown`."""
+    found = compose.deployment(gateway, chain.deployment)
+    if found.chain_id != chain.chain_id:
+        raise ConfigurationError(f"chain.chain_id is {chain.chain_id}, but the node serves chain {found.chain_id}")
+    return found
+
+
+def fees(chain: ChainSettings) -> FeePolicy:
+    """What transactions may cost."""
+    return FeePolicy(
+        max_fee_cap_wei=chain.max_fee_cap_wei,
+        urgent_cap_wei=chain.urgent_fee_cap_wei,
+        min_tip_wei=chain.min_tip_wei,
+        max_tip_wei=chain.max_tip_wei,
+        bump_after_s=chain.bump_after_s,
+    )
 
 
 def bystander(chain: ChainSettings) -> FailoverGateway:

@@ -15,10 +15,9 @@ from structlog.typing import FilteringBoundLogger
 from sworn.chain.endpoints import FailoverGateway
 from sworn.chain.gateway import Gateway
 from sworn.chain.heads import Wakeup
-from sworn.chain.sender import FeePolicy
-from sworn.cli import compose, compose_engine, compose_observe
+from sworn.cli import compose_engine, compose_observe
 from sworn.cli.compose_artifacts import artifact_store, kept, reported
-from sworn.cli.compose_endpoints import bystander, chain_of, wakeup_of
+from sworn.cli.compose_endpoints import bystander, chain_of, deployment, fees, wakeup_of
 from sworn.cli.compose_keys import Keys, opened_keys
 from sworn.cli.compose_replicas import replica, traces
 from sworn.cli.output import Output
@@ -101,7 +100,7 @@ def _opened(values: WatcherSettings, output: Output, log: TextIO | None, closing
     chain = closing.enter_context(chain_of(values.chain, logger, heard.telemetry))
     wakeup = closing.enter_context(wakeup_of(values.chain, logger))
     with output.busy("reading the deployment"):
-        contracts = deployment(values, chain)
+        contracts = deployment(values.chain, chain)
     keys = unlock_keys(values, output)
     database = open_database(values.database_url.get_secret_value())
     closing.callback(database.close)
@@ -149,7 +148,7 @@ def _surroundings(values: WatcherSettings, opened: _Opened) -> Surroundings:
         keep_traces_s=values.traces.keep_s,
         keep_rows_s=values.retention.keep_s if values.retention.prune else None,
         log=opened.log,
-        fees=_fees(values),
+        fees=replace(fees(values.chain), max_in_flight=values.service.max_in_flight),
         confirmations=values.chain.confirmations,
         finality=values.chain.finality,
         wakeup=opened.wakeup,
@@ -238,16 +237,6 @@ def _checked(around: Surroundings) -> Watcher:
     return built
 
 
-def deployment(values: WatcherSettings, chain: Gateway) -> Deployment:
-    """The configured deployment on the configured chain. Raises `ChainIdMismatch`, `DeploymentUnknown`."""
-    found = compose.deployment(chain, values.chain.deployment)
-    if found.chain_id != values.chain.chain_id:
-        raise ConfigurationError(
-            f"chain.chain_id is {values.chain.chain_id}, but the node serves chain {found.chain_id}"
-        )
-    return found
-
-
 def unlock_keys(values: WatcherSettings, output: Output) -> Keys:
     """The configured keys. Raises `SignerError`."""
     return opened_keys(values.keys.transaction_sources, values.keys.result_sources, output)
@@ -306,15 +295,3 @@ def served_models(
         max_log_range=values.chain.max_log_range,
     )
     return tuple(loaded.values())
-
-
-def _fees(values: WatcherSettings) -> FeePolicy:
-    chain = values.chain
-    return FeePolicy(
-        max_fee_cap_wei=chain.max_fee_cap_wei,
-        urgent_cap_wei=chain.urgent_fee_cap_wei,
-        min_tip_wei=chain.min_tip_wei,
-        max_tip_wei=chain.max_tip_wei,
-        bump_after_s=chain.bump_after_s,
-        max_in_flight=values.service.max_in_flight,
-    )
