@@ -177,12 +177,16 @@ class DType(IntEnum):
     @property
     def numpy(self) -> np.dtype[Any]:
         """The numpy dtype in native byte order."""
-        return np.dtype(self.name.lower())
+        return _NUMPY[self]
 
     @property
     def itemsize(self) -> int:
         """Bytes per element."""
         return self.numpy.itemsize
+
+
+#: Looked up dozens of times in every run.
+_NUMPY: Final = {dtype: np.dtype(dtype.name.lower()) for dtype in DType}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

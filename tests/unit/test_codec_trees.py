@@ -51,6 +51,14 @@ def some_bytes(size: int) -> bytes:
     return bytes((7 * i + i // 1024) % 251 for i in range(size))
 
 
+def test_keccak_is_the_same_without_the_faster_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines that disagreed about a root would accuse each other, for a library that one of them lacks."""
+    messages = [bytes(range(256)) * size for size in (0, 1, 3)] + [bytes(size) for size in (1, 135, 136, 137)]
+    hashed = [keccak(message) for message in messages]
+    monkeypatch.setattr("sworn.codec.trees._fast_keccak", None)
+    assert [keccak(message) for message in messages] == hashed == [reference_keccak(message) for message in messages]
+
+
 def test_keccak_is_keccak256_not_sha3() -> None:
     """The padding is Ethereum's."""
     assert keccak(b"").hex() == "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,15 @@ __all__ = [
     "reference_of",
 ]
 
+_DTYPES: Final = {dtype.numpy: dtype for dtype in DType}
+
 
 def dtype_of(array: NDArray[Any]) -> DType:
     """The element type of an array, whatever its byte order. Raises `DTypeUnsupported`."""
-    native = array.dtype.newbyteorder("=")
-    for dtype in DType:
-        if native == dtype.numpy:
-            return dtype
-    raise DTypeUnsupported(f"element type {array.dtype} has no canonical encoding")
+    dtype = _DTYPES.get(array.dtype.newbyteorder("="))
+    if dtype is None:
+        raise DTypeUnsupported(f"element type {array.dtype} has no canonical encoding")
+    return dtype
 
 
 def encode_payload(arrays: Sequence[NDArray[Any]]) -> bytes:

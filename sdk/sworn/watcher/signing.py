@@ -98,10 +98,14 @@ class ResultSigners:
         # INVARIANT: a key signs only what the contracts would take from it.
         for address in self._covering(expiry):
             try:
-                return self._signers[address].sign_statement(statement)
+                signature = self._signers[address].sign_statement(statement)
             except SignerUnavailable as error:
                 self._warn(f"away:{address}", "signer_unavailable", signer=address, reason=str(error))
                 unavailable = error
+            else:
+                # Whose signature it is was checked where it was made.
+                self._remember((statement.digest, signature), address)
+                return signature
         if unavailable is not None:
             raise unavailable
         raise SignerError(
@@ -132,12 +136,15 @@ class ResultSigners:
         key = (digest, signature)
         if key not in self._known:
             try:
-                self._known[key] = recover_signer(digest, signature)
+                self._remember(key, recover_signer(digest, signature))
             except CodecError:
-                self._known[key] = None
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+                self._remember(key, None)
         return self._known[key]
+
+    def _remember(self, key: tuple[bytes, bytes], signer: Address | None) -> None:
+        self._known[key] = signer
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
 
     def _tell(self, head: Block) -> None:
         usable = self._covering(head.timestamp)
