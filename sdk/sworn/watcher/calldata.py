@@ -18,6 +18,9 @@ from sworn.errors import CodecError
 from sworn.types import Address, Answer, Assurance, ModelId, Request, RequestId
 
 WORD: Final = 32
+#: Calldata of `stateOf`, and what it returns.
+STATE_DATA_BYTES: Final = 4 + WORD
+STATE_BYTES: Final = 7 * WORD
 #: Words of a `Request`, which has no part of varying length.
 REQUEST_WORDS: Final = 12
 _REQUEST_BYTES: Final = REQUEST_WORDS * WORD
@@ -70,8 +73,8 @@ def is_barred_data(request: RequestId, operator: Address) -> bytes:
 
 def state_fields(data: bytes) -> tuple[object, ...]:
     """What `stateOf` returned, as an ABI tuple. Raises `CodecError`."""
-    if len(data) != 7 * WORD:
-        raise CodecError(f"the state of a request has {7 * WORD} bytes, not {len(data)}")
+    if len(data) != STATE_BYTES:
+        raise CodecError(f"the state of a request has {STATE_BYTES} bytes, not {len(data)}")
     numbers = [int.from_bytes(data[at : at + WORD]) for at in range(0, 6 * WORD, WORD)]
     return (*numbers[:3], bool(numbers[3]), *numbers[4:], data[6 * WORD : 6 * WORD + 20])
 

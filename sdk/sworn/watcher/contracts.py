@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sworn.abi import Interface, interface
 from sworn.chain.gateway import BlockRef, Call, Gateway, Log, Topic
+from sworn.chain.gathering import Gathering
 from sworn.codec.hashing import Domain
 from sworn.codec.structs import offer_from_abi, request_from_abi, request_state_from_abi, request_to_abi
 from sworn.errors import ChainError, CodecError, TransientChainError
@@ -43,6 +44,16 @@ class Contracts:
 
     gateway: Gateway
     deployment: Deployment
+    _states: Gathering = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        states = Gathering(
+            self.gateway,
+            self.deployment.oracle,
+            ask_bytes=calldata.STATE_DATA_BYTES,
+            answer_bytes=calldata.STATE_BYTES,
+        )
+        object.__setattr__(self, "_states", states)
 
     @property
     def domain(self) -> Domain:
@@ -77,9 +88,8 @@ class Contracts:
         self, requests: Sequence[RequestId], *, block: BlockRef = "latest"
     ) -> list[RequestState | ChainError]:
         """Where requests stand, read together; an error in the place of each state that could not be read."""
-        oracle = self.deployment.oracle
-        calls = [Call(to=oracle, data=calldata.state_data(request)) for request in requests]
-        return [_state(answer) for answer in self.gateway.calls(calls, block=block)] if calls else []
+        asked = [calldata.state_data(request) for request in requests]
+        return [_state(answer) for answer in self._states.ask(asked, block=block)]
 
     def barred_from(self, requests: Sequence[RequestId], operator: Address, *, block: BlockRef) -> frozenset[RequestId]:
         """The requests from which convictions bar an operator."""
