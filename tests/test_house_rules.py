@@ -28,6 +28,7 @@ LONGER = MappingProxyType[str, str]({})
 ROWS = MappingProxyType(
     {
         "types": 0,
+        "masking": 0,
         "errors": 0,
         "codec": 1,
         "abi": 1,

@@ -16,6 +16,7 @@ TOKEN = f"tok-{MARK}-signer"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": f"AKIA{MARK}ID",
     "AWS_SECRET_ACCESS_KEY": f"aws-{MARK}-key",
+    "AWS_SESSION_TOKEN": f"aws-{MARK}-session",
     "SWORN_UNRELATED_TOKEN": f"env-{MARK}",
 }
 

@@ -129,12 +129,21 @@ def test_folders_of_ones_own_are_not_opened_by_published_addresses(tmp_path: Pat
     [
         *("s3://bucket/a", "s3://{sha256}/a", "https://{sha256}.example/", "models/{sha256}", "{sha256}", ""),
         *("s3://bucket/{sha256}/{sha256}", "s3://bucket/{sha256}{0}", "https://u:{sha256}@host/a", "file:{sha256}"),
+        *("s3://key:password@bucket/{sha256}", "https://user:pass/word@host/{sha256}", "https://u@h\u2100st/{sha256}"),
     ],
 )
 def test_address_of_ones_own_that_cannot_be_filled_is_refused(template: str) -> None:
     """A mirror that can never work is a mistake in the settings, and said before anything is fetched."""
     with pytest.raises(ConfigurationError):
         check_template(template)
+
+
+@pytest.mark.parametrize(
+    "template", ["/{sha256}", "/srv/{sha256}", "https://u:p%2Fw@host:8443/a/{sha256}", "gs://b/{sha256}"]
+)
+def test_address_of_ones_own_that_can_be_filled_is_taken(template: str) -> None:
+    """Whatever names one file of each hash will do: folders, buckets, and hosts with a password."""
+    assert check_template(template) == template
 
 
 def test_verifying_an_address_asks_it_whatever_is_cached(tmp_path: Path) -> None:

@@ -42,14 +42,14 @@ def test_artifacts_as_a_path_are_the_folder_of_the_cache(tmp_path: Path, monkeyp
 
 
 def test_artifacts_in_the_dump_show_no_secrets() -> None:
-    """Passwords in addresses and signed queries are masked, the rest can be read."""
+    """Passwords in addresses, signed queries and paths are masked; hosts and buckets can be read."""
     values = given(
-        mirrors=["https://user:secret@host/{sha256}?token=secret", "s3://bucket/{sha256}"],
-        ipfs_gateways=["http://user:secret@127.0.0.1:8080"],
+        mirrors=["https://user:secret@host/secret/{sha256}?token=secret", "s3://bucket/{sha256}"],
+        ipfs_gateways=["http://user:secret@127.0.0.1:8080", "https://host:9/secret"],
     )
     dumped = dump_settings(values)["artifacts"]
-    assert dumped["mirrors"] == ["https://***@host/{sha256}?***", "s3://bucket/{sha256}"]
-    assert dumped["ipfs_gateways"] == ["http://***@127.0.0.1:8080"]
+    assert dumped["mirrors"] == ["https://host/…", "s3://bucket/{sha256}"]
+    assert dumped["ipfs_gateways"] == ["http://127.0.0.1:8080", "https://host:9/…"]
     assert "secret" not in json.dumps(dumped) and "secret" not in repr(values)
 
 
@@ -57,6 +57,10 @@ def test_artifacts_in_the_dump_show_no_secrets() -> None:
     "wrong",
     [
         *({"mirrors": ["https://user:secret@host/model"]}, {"mirrors": ["models/{sha256}"]}),
+        # A slash that ends the host early leaves a part of the password where the port is.
+        *({"mirrors": ["https://user:secret/x@host/{sha256}"]}, {"ipfs_gateways": ["http://user:secret/x@host"]}),
+        *({"mirrors": ["s3://key:secret@bucket/{sha256}"]}, {"mirrors": ["https://secret@h\u2100st/{sha256}"]}),
+        *({"mirrors": ["/{sha256}/{sha256}"]}, {"ipfs_gateways": ["https://user:secret@h\u2100st"]}),
         *({"ipfs_gateways": ["secret"]}, {"ipfs_gateways": ["ftp://secret/"]}, {"published_buckets": ["az"]}),
         *({"cache_bytes": 1}, {"max_bytes": 0}, {"timeout_s": 0}, {"unknown": 1}, {"ipfs_gateways": ["http://a"] * 9}),
     ],
@@ -66,6 +70,13 @@ def test_artifacts_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         given(**wrong)
     assert f"artifacts.{next(iter(wrong))}" in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_artifacts_as_an_address_are_refused() -> None:
+    """A mirror that is taken for the name of a folder would be dumped, secrets and all, and never be asked."""
+    with pytest.raises(ConfigurationError) as caught:
+        validate_settings(_VALUES | {"artifacts": "https://user:secret@host/{sha256}"})
+    assert "artifacts.mirrors" in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_store_made_from_settings_has_their_limits(tmp_path: Path) -> None:

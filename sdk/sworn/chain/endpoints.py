@@ -18,7 +18,7 @@ from sworn.chain.endpoints_node import ABOUT_THE_QUESTION, Endpoint
 from sworn.chain.endpoints_policy import CrossCheck, FailoverPolicy, Gather
 from sworn.chain.endpoints_relay import Answer, Relay
 from sworn.chain.gateway import Block, BlockRef, Call, Gateway, Log, Topic
-from sworn.errors import ChainError, ConfigurationError, TransientChainError
+from sworn.errors import ChainError, ChainIdMismatch, ConfigurationError, TransientChainError
 from sworn.types import Address
 
 _Item = TypeVar("_Item")
@@ -60,7 +60,9 @@ class FailoverGateway(Relay):
         for endpoint in self.circle.endpoints:
             try:
                 endpoint.identify()
-            except (TransientChainError, ConfigurationError) as error:
+            except ChainIdMismatch:
+                raise
+            except (ChainError, ConfigurationError) as error:
                 failed.append(error)
         if len(failed) == len(self.circle.endpoints):
             raise failed[0]

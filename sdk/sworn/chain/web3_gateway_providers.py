@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import aiohttp
+import requests
+from requests.utils import get_netrc_auth
 from web3 import AsyncHTTPProvider, AsyncWeb3, HTTPProvider, Web3
 from web3.exceptions import BadResponseFormat
 from web3.providers import AsyncBaseProvider, BaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from sworn.errors import ConfigurationError
+from sworn.masking import masked_answer, url_secrets
 
 W3 = Web3
 AsyncW3 = AsyncWeb3[Any]
 
 #: Stands for the methods of a batch, where a provider names what it asks for.
 _BATCH: Final = RPCEndpoint("batch")
+#: How much of an answer is read at once: logs come by the megabyte.
+_READ_BYTES: Final = 1 << 20
+
+
+class _Sessions(threading.local):
+    """One HTTP session for each thread: sessions of requests are not made to be shared."""
+
+    def __init__(self, url: str) -> None:
+        self.session = settled_session(url)
 
 
 class StrictHTTPProvider(HTTPProvider):
@@ -27,13 +41,24 @@ class StrictHTTPProvider(HTTPProvider):
     SAFETY: a proxy that drops or repeats an answer would make every later one belong to another question.
     """
 
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        super().__init__(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
+        self._url = url
+        self._sessions = _Sessions(url)
+
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         asked = self.encode_rpc_request(method, params)
-        return _for(asked, self.decode_rpc_response(self._make_request(method, asked)))
+        return _for(asked, _discreet(self.decode_rpc_response(self._told(asked)), self._url))
 
     def make_batch_request(self, batch_requests: list[tuple[RPCEndpoint, Any]]) -> list[RPCResponse] | RPCResponse:
-        asked = self.encode_batch_rpc_request(batch_requests)
-        return _among(asked, self.decode_rpc_response(self._make_request(_BATCH, asked)))
+        asked = _questions(self.request_counter, batch_requests)
+        return _among(asked, _discreet(json.loads(self._told(json.dumps(asked).encode())), self._url))
+
+    def _told(self, asked: bytes) -> bytes:
+        session = self._sessions.session
+        with session.post(self._url, data=asked, stream=True, **self.get_request_kwargs()) as response:
+            response.raise_for_status()
+            return b"".join(response.iter_content(_READ_BYTES))
 
 
 class AsyncStrictHTTPProvider(AsyncHTTPProvider):
@@ -41,19 +66,34 @@ class AsyncStrictHTTPProvider(AsyncHTTPProvider):
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         asked = self.encode_rpc_request(method, params)
-        return _for(asked, self.decode_rpc_response(await self._make_request(method, asked)))
+        answer = self.decode_rpc_response(await self._make_request(method, asked))
+        return _for(asked, _discreet(answer, str(self.endpoint_uri)))
 
     async def make_batch_request(
         self, batch_requests: list[tuple[RPCEndpoint, Any]]
     ) -> list[RPCResponse] | RPCResponse:
-        asked = self.encode_batch_rpc_request(batch_requests)
-        return _among(asked, self.decode_rpc_response(await self._make_request(_BATCH, asked)))
+        asked = _questions(self.request_counter, batch_requests)
+        answers = json.loads(await self._make_request(_BATCH, json.dumps(asked).encode()))
+        return _among(asked, _discreet(answers, str(self.endpoint_uri)))
 
 
 def http_provider(url: str, *, timeout_s: float) -> HTTPProvider:
     """Blocking provider; ``timeout_s`` bounds each wait for the node. Raises `ConfigurationError` for a bad URL."""
     _check(url)
-    return StrictHTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
+    return StrictHTTPProvider(url, timeout_s=timeout_s)
+
+
+def settled_session(url: str) -> requests.Session:
+    """A session that has read proxies, certificates and credentials for one URL from the environment, once.
+
+    By itself a session reads them anew for every request, which takes longer than the request to a node next door.
+    """
+    session = requests.Session()
+    settled = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify = settled["proxies"], settled["verify"]
+    session.auth = get_netrc_auth(url)
+    session.trust_env = False
+    return session
 
 
 def async_http_provider(url: str, *, timeout_s: float) -> AsyncHTTPProvider:
@@ -90,6 +130,18 @@ async def async_close_provider(provider: AsyncBaseProvider) -> None:
         await provider.disconnect()
 
 
+def _discreet(answer: Any, url: str) -> Any:
+    """The answer, with the URL's secrets taken out of its errors.
+
+    SAFETY: providers repeat a key that they do not know, and what a node says of an error gets into ours.
+    """
+    if isinstance(answer, list):
+        return [_discreet(each, url) for each in answer]
+    if isinstance(answer, dict) and "error" in answer:
+        return answer | {"error": masked_answer(answer["error"], url_secrets(url))}
+    return answer
+
+
 def _for(asked: bytes, answer: Any) -> RPCResponse:
     """The answer, if it is one to this question; nodes answer what they could not read with the id null."""
     fits = isinstance(answer, dict) and (
@@ -100,12 +152,17 @@ def _for(asked: bytes, answer: Any) -> RPCResponse:
     return cast(RPCResponse, answer)
 
 
-def _among(asked: bytes, answers: Any) -> list[RPCResponse] | RPCResponse:
+def _questions(ids: Iterator[int], batch: list[tuple[RPCEndpoint, Any]]) -> list[dict[str, Any]]:
+    """The requests of a batch, with ids that rise; their parameters are plain JSON already."""
+    return [{"jsonrpc": "2.0", "id": next(ids), "method": method, "params": params} for method, params in batch]
+
+
+def _among(asked: list[dict[str, Any]], answers: Any) -> list[RPCResponse] | RPCResponse:
     """The answers to these questions, and those without an id; one answer stands for a batch that was refused."""
     if not isinstance(answers, list):
         return cast(RPCResponse, answers)
-    ids = {question["id"] for question in json.loads(asked)}
-    return [answer for answer in answers if not isinstance(answer, dict) or answer.get("id") in {*ids, None}]
+    ids = {None, *(question["id"] for question in asked)}
+    return [answer for answer in answers if not isinstance(answer, dict) or answer.get("id") in ids]
 
 
 def _check(url: str) -> None:

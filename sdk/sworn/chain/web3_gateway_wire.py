@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from eth_utils.address import to_checksum_address
@@ -15,12 +16,18 @@ from eth_utils.address import to_checksum_address
 from sworn.chain.gateway import Block, BlockRef, Call, Log, Receipt, Topic
 from sworn.types import Address
 
+_PLACE: Final = attrgetter("block_number", "log_index")
+
 
 def masked_url(url: str) -> str:
     """Scheme and host of a URL: paths, queries and user names of RPC URLs carry API keys."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        # The message quotes what is taken for the host or the port, and may be a part of a password.
+        return "…"
     host = parts.hostname or "…"
-    port = f":{parts.port}" if parts.port else ""
     hidden = "/…" if parts.path.strip("/") or parts.query else ""
     return f"{parts.scheme}://{host}{port}{hidden}"
 
@@ -32,9 +39,9 @@ def quantity(value: Any) -> int:
 
 def octets(value: Any) -> bytes:
     """JSON-RPC data; None (a pending block's hash) is empty."""
-    if value is None:
-        return b""
-    return bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else bytes(value)
+    if isinstance(value, str):
+        return bytes.fromhex(value[2:] if value[:2] == "0x" else value)
+    return b"" if value is None else bytes(value)
 
 
 def hexed(value: bytes) -> str:
@@ -86,8 +93,7 @@ def parse_block(value: Mapping[str, Any]) -> Block:
 
 def parse_logs(values: Sequence[Mapping[str, Any]]) -> list[Log]:
     """Logs in chain order; those that a node marks as removed by a reorg are dropped."""
-    logs = [_log(value) for value in values if not value.get("removed")]
-    return sorted(logs, key=lambda log: (log.block_number, log.log_index))
+    return sorted([_log(value) for value in values if not value.get("removed")], key=_PLACE)
 
 
 def parse_receipt(value: Mapping[str, Any]) -> Receipt | None:
@@ -116,7 +122,7 @@ def _topic(topic: Topic) -> str | list[str] | None:
 def _log(value: Mapping[str, Any]) -> Log:
     return Log(
         address=_address(value["address"]),
-        topics=tuple(octets(topic) for topic in value["topics"]),
+        topics=tuple([octets(topic) for topic in value["topics"]]),
         data=octets(value["data"]),
         block_number=quantity(value["blockNumber"]),
         block_hash=octets(value["blockHash"]),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 
 import typer
 from typer import rich_utils
@@ -32,6 +35,7 @@ from sworn.cli.command import command, defaults_callback
 from sworn.cli.exit_codes import ExitCode
 from sworn.cli.session import Session
 from sworn.cli.versions import version_facts
+from sworn.masking import masked_text
 
 
 def build() -> typer.Typer:
@@ -69,7 +73,12 @@ def build() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit status. Unexpected exceptions keep their traceback."""
+    """Runs one command line and returns its exit status. Unexpected exceptions keep their traceback.
+
+    Without ``arguments`` the process's own are run, and tracebacks that end it are shown with their URLs masked.
+    """
+    if arguments is None:
+        threading.excepthook = _tell_thread
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = build()(args=given, prog_name="sworn", standalone_mode=False)
@@ -82,7 +91,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; the interpreter must not complain about it when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.FAILED)
+    finally:
+        if arguments is None:
+            # Not before: the command tree puts its own hook in place when it is called.
+            sys.excepthook = _tell_unexpected
     return code if isinstance(code, int) else int(ExitCode.OK)
+
+
+def _tell_unexpected(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Python's own words: vendors' messages quote URLs, and standard error is kept in journals."""
+    sys.stderr.write(masked_text("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _tell_thread(end: threading.ExceptHookArgs) -> None:
+    if end.exc_type is not SystemExit:
+        _tell_unexpected(end.exc_type, end.exc_value, end.exc_traceback)
 
 
 def _tell_usage(error: TyperException, *, as_json: bool) -> None:

@@ -10,7 +10,14 @@ import typer
 
 from sworn.cli.command import SIGNING, command
 from sworn.cli.session import Session
-from sworn.cli.watching import LogFormats, LogLevels, daemon_overrides, stopping
+from sworn.cli.watching import (
+    LogFormats,
+    LogLevels,
+    daemon_overrides,
+    forbid_core_dumps,
+    rare_collections,
+    stopping,
+)
 from sworn.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -46,13 +53,14 @@ def _challenge(
     except ImportError as error:
         raise ConfigurationError("the challenger needs the node extra: pip install 'sworn-oracle[node]'") from error
 
+    forbid_core_dumps()
     overrides = daemon_overrides(session, database=database, log_level=log_level, log_format=log_format)
     values = compose_challenger.settings(session.options.config, overrides)
     if once:
         # Over before anybody could look; and a daemon beside it may have the port.
         values = values.model_copy(update={"metrics": None})
     with compose_challenger.challenger(values, session.output, observes=observe) as challenger:
-        with stopping() as stop:
+        with rare_collections(), stopping() as stop:
             challenger.run(stop, once=once)
         session.output.result({"claims": _claims(challenger.store), "false": _false(challenger.store)})
 

@@ -14,7 +14,7 @@ from sworn.errors import (
     ArtifactUnavailable,
     ConfigurationError,
 )
-from sworn.storage.fetching import Fetcher, mask_uri
+from sworn.storage.fetching import Fetcher, mask_own_uri
 from sworn.storage.files import FileFetcher
 from sworn.storage.ipfs import DEFAULT_GATEWAYS, IpfsFetcher
 from sworn.storage.mirrors import Distrust, Place, check_template, fetched, places_of
@@ -66,7 +66,7 @@ class CachedArtifactStore:
         )
         web = HttpFetcher(allow_private_hosts=allow_private_hosts, total_timeout_s=timeout_s)
         strangers: list[Fetcher] = [web, ipfs, *([FileFetcher()] if allow_files else [])]
-        own_web = HttpFetcher(private_origins=origins_of(self._mirrors), total_timeout_s=timeout_s)
+        own_web = HttpFetcher(private_origins=origins_of(self._mirrors), total_timeout_s=timeout_s, shown=mask_own_uri)
         self._published = _by_scheme(*strangers, *fetchers)
         self._own = _by_scheme(own_web, ipfs, FileFetcher(), *own_fetchers)
 
@@ -125,7 +125,7 @@ class CachedArtifactStore:
         return self.shelf.entries()
 
     def _fetch(self, place: Place, artifact_hash: bytes) -> None:
-        shown = mask_uri(place.uri)
+        shown = place.shown
         if self._distrust.has(place.uri, artifact_hash):
             raise ArtifactCorrupt(f"{shown}: gave wrong bytes a moment ago, and is not asked again for now")
         fetchers = self._own if place.own else self._published
@@ -133,7 +133,7 @@ class CachedArtifactStore:
             try:
                 self.shelf.write(chunks, artifact_hash, label=shown)
             except (ArtifactCorrupt, ArtifactTooLarge) as error:
-                self._distrust.add(place.uri, artifact_hash, reason=str(error))
+                self._distrust.add(place, artifact_hash, reason=str(error))
                 raise
 
 

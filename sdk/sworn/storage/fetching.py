@@ -31,13 +31,26 @@ def split_uri(uri: str) -> SplitResult:
     """The parts of a URI. Raises `ArtifactUnavailable` for one that cannot be read."""
     try:
         return urlsplit(uri)
-    except ValueError as error:
-        raise ArtifactUnavailable("the URI cannot be read") from error
+    except ValueError:
+        # The message quotes the host, and what stands before it.
+        raise ArtifactUnavailable("the URI cannot be read") from None
 
 
 def scheme_of(uri: str) -> str:
     """The scheme in lower case; ``file`` for plain paths. Raises `ArtifactUnavailable`."""
     return split_uri(uri).scheme.lower() or "file"
+
+
+def mask_own_uri(uri: str) -> str:
+    """A URI of one's own for messages: of http(s) the host alone, as tokens are parts of paths; else `mask_uri`."""
+    try:
+        parts = urlsplit(uri)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "<unreadable URI>"
+    if parts.scheme.lower() not in ("http", "https"):
+        return mask_uri(uri)
+    return mask_uri(f"{parts.scheme}://{parts.hostname or ''}{port}") + ("/…" if parts.path.strip("/") else "")
 
 
 def mask_uri(uri: str) -> str:

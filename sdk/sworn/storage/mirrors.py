@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sworn.errors import ArtifactUnavailable, ConfigurationError
-from sworn.storage.fetching import Fetcher, mask_uri, scheme_of
+from sworn.storage.fetching import Fetcher, mask_own_uri, mask_uri, scheme_of, split_uri
 
 #: What stands for the hash in an address of one's own.
 PLACEHOLDER: Final = "{sha256}"
@@ -42,6 +42,11 @@ class Place:
     #: Whether the operator has named it: the rules for strangers' addresses do not apply.
     own: bool
 
+    @property
+    def shown(self) -> str:
+        """For messages and logs: of what strangers publish, the path is public as well."""
+        return mask_own_uri(self.uri) if self.own else mask_uri(self.uri)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distrust:
@@ -53,14 +58,14 @@ class Distrust:
     _until: dict[tuple[str, bytes], float] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def add(self, uri: str, artifact_hash: bytes, *, reason: str) -> None:
+    def add(self, place: Place, artifact_hash: bytes, *, reason: str) -> None:
         """Remembers and reports a mirror."""
         now = self.clock()
         with self._lock:
             for key in [key for key, until in self._until.items() if until <= now]:
                 del self._until[key]
-            self._until[uri, artifact_hash] = now + self.keep_s
-        self.report(mask_uri(uri), reason)
+            self._until[place.uri, artifact_hash] = now + self.keep_s
+        self.report(place.shown, reason)
 
     def has(self, uri: str, artifact_hash: bytes) -> bool:
         """Whether a mirror is out of favour."""
@@ -76,9 +81,26 @@ def check_template(template: str) -> str:
         )
     if not _SCHEME.match(template) and not template.startswith("/"):
         raise ConfigurationError("an address for artifacts has a scheme, such as s3://, or is an absolute path")
-    if PLACEHOLDER in template.split("/", 3)[2] and "://" in template:
-        raise ConfigurationError(f"{PLACEHOLDER} belongs into the path of an address, not into its host or bucket")
+    if "://" in template:
+        _check_address(template)
     return template
+
+
+def _check_address(template: str) -> None:
+    """Raises `ConfigurationError`; what it says never quotes the address."""
+    try:
+        parts = split_uri(template)
+        is_web, credentials = parts.scheme in ("http", "https"), "@" in parts.netloc
+        # A password with a slash in it ends the host early: what is left of it looks like a port.
+        usable = parts.port != 0
+    except (ArtifactUnavailable, ValueError):
+        raise ConfigurationError(
+            "an address for artifacts cannot be read; a / in a password is written as %2F"
+        ) from None
+    if PLACEHOLDER in parts.netloc:
+        raise ConfigurationError(f"{PLACEHOLDER} belongs into the path of an address, not into its host or bucket")
+    if not usable or (credentials and not is_web):
+        raise ConfigurationError("credentials of buckets are those that the vendor's tools find, not in the address")
 
 
 def filled(template: str, artifact_hash: bytes) -> str:
@@ -94,7 +116,7 @@ def places_of(artifact_hash: bytes, *, templates: Sequence[str], published: Sequ
 
 def fetched(place: Place, fetchers: dict[str, Fetcher], *, timeout_s: float) -> Generator[bytes, None, None]:
     """Chunks from a place, within a time limit. Raises `ArtifactUnavailable`."""
-    scheme, shown = scheme_of(place.uri), mask_uri(place.uri)
+    scheme, shown = scheme_of(place.uri), place.shown
     fetcher = fetchers.get(scheme)
     if fetcher is None:
         raise ArtifactUnavailable(f"{shown}: scheme {scheme!r} is not enabled here")

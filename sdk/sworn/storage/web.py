@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from types import MappingProxyType
 from typing import Final
@@ -43,7 +43,8 @@ class HttpFetcher:
     """Streams ``http://`` and ``https://`` URIs, identity-encoded. Times in seconds.
 
     Hosts must be on the public internet unless ``allow_private_hosts``, or unless host and port are among
-    ``private_origins``: those that somebody here has named, which may not redirect to other private ones.
+    ``private_origins``: those that somebody here has named, which may not redirect to other private ones. ``shown`` is
+    how messages name a URI, ``accept`` the media type that is asked for.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class HttpFetcher:
         max_redirects: int = 5,
         resolve: addresses.Resolver = addresses.resolve,
         ssl_context: ssl.SSLContext | None = None,
+        shown: Callable[[str], str] = mask_uri,
+        accept: str = "*/*",
     ) -> None:
         self._allow_private_hosts = allow_private_hosts
         self._private_origins = private_origins
@@ -66,6 +69,8 @@ class HttpFetcher:
         self._max_redirects = max_redirects
         self._resolve = resolve
         self._ssl_context = ssl_context
+        self._shown = shown
+        self._accept = accept
 
     @property
     def schemes(self) -> frozenset[str]:
@@ -77,15 +82,16 @@ class HttpFetcher:
         deadline = _Deadline(self._total_timeout_s)
         try:
             yield from self._follow(uri, deadline)
-            deadline.check(uri)
+            deadline.check(self._shown(uri))
         except ArtifactUnavailable:
-            deadline.check(uri)
+            deadline.check(self._shown(uri))
             raise
         except (OSError, HTTPException, ValueError) as error:
-            deadline.check(uri)
+            deadline.check(self._shown(uri))
             # Only the system's own words are repeated: others may quote the URI with its secrets.
-            reason = str(error) if isinstance(error, OSError) else type(error).__name__
-            raise ArtifactUnavailable(f"{mask_uri(uri)}: {reason}") from error
+            system = error if isinstance(error, OSError) else None
+            reason = str(error) if system else type(error).__name__
+            raise ArtifactUnavailable(f"{self._shown(uri)}: {reason}") from system
         finally:
             deadline.cancel()
 
@@ -93,22 +99,22 @@ class HttpFetcher:
         for _ in range(self._max_redirects + 1):
             connection = self._connect(uri, deadline)
             try:
-                response = _ask(connection, split_uri(uri))
+                response = _ask(connection, split_uri(uri), self._accept)
                 if response.status not in _REDIRECTS:
-                    yield from _body(response, uri)
+                    yield from _body(response, self._shown(uri))
                     return
                 location = response.getheader("Location")
             finally:
                 connection.close()
             if location is None:
-                raise ArtifactUnavailable(f"{mask_uri(uri)}: a redirect without a target")
+                raise ArtifactUnavailable(f"{self._shown(uri)}: a redirect without a target")
             uri = urljoin(uri, location)
-        raise ArtifactUnavailable(f"{mask_uri(uri)}: more than {self._max_redirects} redirects")
+        raise ArtifactUnavailable(f"{self._shown(uri)}: more than {self._max_redirects} redirects")
 
     def _connect(self, uri: str, deadline: _Deadline) -> HTTPConnection:
         parts = split_uri(uri)
         if parts.scheme not in self.schemes or not parts.hostname:
-            raise ArtifactUnavailable(f"{mask_uri(uri)}: not an http or https address")
+            raise ArtifactUnavailable(f"{self._shown(uri)}: not an http or https address")
         secure = parts.scheme == "https"
         port = parts.port or _PORTS[parts.scheme]
         sock = self._dial(uri, parts.hostname, port)
@@ -143,7 +149,7 @@ class HttpFetcher:
         allowed = [ip for ip in found if private or addresses.is_public(ip)]
         del allowed[_MAX_ADDRESSES:]
         if not allowed:
-            raise ArtifactUnavailable(f"{mask_uri(uri)}: the host is not on the public internet")
+            raise ArtifactUnavailable(f"{self._shown(uri)}: the host is not on the public internet")
         for ip in allowed[:-1]:
             try:
                 return self._dial_address(ip, port)
@@ -175,9 +181,9 @@ class _Deadline:
             if self._expired:
                 raise TimeoutError("no time left")
 
-    def check(self, uri: str) -> None:
+    def check(self, shown: str) -> None:
         if self._expired:
-            raise ArtifactUnavailable(f"{mask_uri(uri)}: not complete after {self._timeout_s:g} s")
+            raise ArtifactUnavailable(f"{shown}: not complete after {self._timeout_s:g} s")
 
     def cancel(self) -> None:
         self._timer.cancel()
@@ -195,11 +201,11 @@ class _Deadline:
                 return
 
 
-def _ask(connection: HTTPConnection, parts: SplitResult) -> HTTPResponse:
+def _ask(connection: HTTPConnection, parts: SplitResult, accept: str) -> HTTPResponse:
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
     if parts.query:
         target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?[]")
-    headers = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": "sworn"}
+    headers = {"Accept": accept, "Accept-Encoding": "identity", "Connection": "close", "User-Agent": "sworn"}
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
@@ -207,13 +213,13 @@ def _ask(connection: HTTPConnection, parts: SplitResult) -> HTTPResponse:
     return connection.getresponse()
 
 
-def _body(response: HTTPResponse, uri: str) -> Generator[bytes, None, None]:
+def _body(response: HTTPResponse, shown: str) -> Generator[bytes, None, None]:
     if response.status != 200:
-        raise ArtifactUnavailable(f"{mask_uri(uri)}: answered {response.status}")
+        raise ArtifactUnavailable(f"{shown}: answered {response.status}")
     encoding = response.getheader("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         # SAFETY: nothing is ever inflated, so a compressed answer cannot grow in here.
-        raise ArtifactUnavailable(f"{mask_uri(uri)}: answered with a compressed body, which was not asked for")
+        raise ArtifactUnavailable(f"{shown}: answered with a compressed body, which was not asked for")
     expected, received = response.length, 0
     while expected is None or received < expected:
         chunk = response.read1(_CHUNK_BYTES)
@@ -222,4 +228,4 @@ def _body(response: HTTPResponse, uri: str) -> Generator[bytes, None, None]:
         received += len(chunk)
         yield chunk
     if expected is not None and received != expected:
-        raise ArtifactUnavailable(f"{mask_uri(uri)}: ended after {received} of {expected} bytes")
+        raise ArtifactUnavailable(f"{shown}: ended after {received} of {expected} bytes")

@@ -5,19 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
-from sworn.watcher.settings import MASK, LogFormat, mask_url
+from sworn.masking import MASK, masked_text
+from sworn.watcher.settings import LogFormat
 
 _SECRET_NAME = re.compile(r"password|secret|private|mnemonic|token", re.IGNORECASE)
-# Any scheme: what is fetched, stored and connected to by URL changes faster than a list of schemes. Content ids are
-# public. SAFETY: the scheme is bounded, as strangers choose texts that end up here.
-_URL = re.compile(r"\b(?!(?:ipfs|ipns)://)[a-z][a-z0-9+.\-]{0,30}://[^\s'\"<>)\]}]+", re.IGNORECASE)
-# HTTP clients put the path of a URL, where keys are, into their messages without its host.
-_URL_PATH = re.compile(r"(?<=with url: )\S+")
 
 
 class _Unfailing:
@@ -66,18 +63,21 @@ def make_logger(stream: TextIO, *, form: LogFormat = LogFormat.JSON, level: str 
 
 def masked(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor: hides secrets by name and URLs by form, and writes bytes as hex."""
-    return {name: MASK if _SECRET_NAME.search(name) else _shown(value) for name, value in event.items()}
+    return {name: MASK if _is_secret(name) else _shown(value) for name, value in event.items()}
+
+
+@lru_cache(maxsize=1_024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _shown(value: Any) -> Any:
     if isinstance(value, bytes):
         return "0x" + value.hex()
     if isinstance(value, str):
-        if "://" not in value and "url: " not in value:
-            return value
-        return _URL_PATH.sub(MASK, _URL.sub(lambda match: mask_url(match.group()), value))
+        return masked_text(value)
     if isinstance(value, (list, tuple)):
         return [_shown(item) for item in value]
     if isinstance(value, dict):
-        return {name: MASK if _SECRET_NAME.search(str(name)) else _shown(item) for name, item in value.items()}
+        return {name: MASK if _is_secret(str(name)) else _shown(item) for name, item in value.items()}
     return value

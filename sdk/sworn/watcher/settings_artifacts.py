@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 from pydantic_settings import NoDecode
 
 from sworn.errors import ConfigurationError
-from sworn.storage.fetching import mask_uri
+from sworn.storage.fetching import mask_own_uri
 from sworn.storage.mirrors import check_template
+from sworn.watcher.settings_values import url_parts
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -26,14 +26,14 @@ def _checked_mirror(value: SecretStr) -> SecretStr:
 
 
 def _checked_gateway(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+    parts = url_parts(value.get_secret_value(), "http", "https")
+    if parts is None or parts.query:
         raise ValueError("expected the http(s) address of a gateway, such as http://127.0.0.1:8080")
     return value
 
 
 def _shown(value: SecretStr) -> str:
-    return mask_uri(value.get_secret_value())
+    return mask_own_uri(value.get_secret_value())
 
 
 _Masked = PlainSerializer(_shown, return_type=str)
@@ -67,6 +67,8 @@ class ArtifactSettings(BaseModel):
 
 
 def _named_by_folder(value: Any) -> Any:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("expected the cache's folder, or a table: addresses go into artifacts.mirrors")
     return {"cache": value} if isinstance(value, str | Path) else value
 
 

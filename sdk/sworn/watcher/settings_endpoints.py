@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +18,7 @@ from pydantic import (
 from sworn.chain.endpoints_health import Rests
 from sworn.chain.endpoints_policy import CrossCheck, FailoverPolicy
 from sworn.chain.follower import Finality
-from sworn.watcher.settings_values import SecretUrl, mask_url
+from sworn.watcher.settings_values import SecretUrl, mask_url, url_parts
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 #: How many times longer than the first ban the longest one is.
@@ -27,13 +26,8 @@ _BAN_GROWTH: Final = 40
 
 
 def _checked_socket_url(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        valid = parts.scheme in ("ws", "wss") and bool(parts.hostname)
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("expected a ws(s) URL")
+    if url_parts(value.get_secret_value(), "ws", "wss") is None:
+        raise ValueError("expected a ws(s) URL; a / in its password is written as %2F")
     return value
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sworn.engine.protocol import RunLimits
 from sworn.engine.terms import Batching, Endpoint, ModelTerms
+from sworn.watcher.settings_values import url_parts
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _checked_endpoint(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+    parts = url_parts(value, "http", "https")
+    if parts is None or parts.username or parts.query:
         raise ValueError("expected an http(s) URL without credentials; what authorises goes into authorization_file")
     if "/models/" not in parts.path:
         raise ValueError("expected a URL that ends with /v2/models/NAME or /v2/models/NAME/versions/VERSION")

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
 from pydantic import AfterValidator, Field, PlainSerializer, SecretStr
 
-MASK = "***"
-
-
-def mask_url(url: str) -> str:
-    """Scheme, host and port of a URL; path, query and credentials, where keys hide, are masked."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        # Strangers choose URLs that end up in logs: one that is malformed must not stop the logging.
-        return MASK
-    hidden = parts.path.strip("/") or parts.query or parts.username or parts.password
-    return f"{parts.scheme}://{parts.hostname or MASK}{port}" + (f"/{MASK}" if hidden else "")
+from sworn.masking import MASK as MASK
+from sworn.masking import mask_url as mask_url
 
 
 def _checked_address(value: str) -> str:
@@ -38,13 +27,22 @@ def _checked_hash(value: str) -> str:
     return "0x" + digits.lower()
 
 
-def _checked_url(value: SecretStr) -> SecretStr:
+def url_parts(url: str, *schemes: str) -> SplitResult | None:
+    """The parts of a URL with one of these schemes; None for one that cannot be connected to."""
     try:
-        parts = urlsplit(value.get_secret_value())
+        parts = urlsplit(url)
+        # SAFETY: a password with a slash in it ends the host early, and its first part is taken for the port: it would
+        # be shown with the host.
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected an http(s) URL")
+        # The message quotes what it cannot read.
+        return None
+    return parts if usable else None
+
+
+def _checked_url(value: SecretStr) -> SecretStr:
+    if url_parts(value.get_secret_value(), "http", "https") is None:
+        raise ValueError("expected an http(s) URL; a / in its password is written as %2F")
     return value
 
 

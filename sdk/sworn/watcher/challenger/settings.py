@@ -27,14 +27,15 @@ from sworn.watcher.settings_files import given_settings, layered_settings
 from sworn.watcher.settings_keys import KeySource, KeySources, transaction_sources
 from sworn.watcher.settings_observe import MetricsSettings
 from sworn.watcher.settings_replicas import ReplicaSettings, RetentionSettings
-from sworn.watcher.settings_values import SecretUrl
+from sworn.watcher.settings_values import SecretUrl, url_parts
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _checked_server(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("expected an http(s) URL")
+    parts = url_parts(value, "http", "https")
+    if parts is None or "@" in parts.netloc or parts.query:
+        raise ValueError("expected an http(s) URL without credentials")
     return value.rstrip("/")
 
 
