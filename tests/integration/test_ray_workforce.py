@@ -121,6 +121,31 @@ def test_cluster_that_is_not_there_says_so() -> None:
     absent.close()
 
 
+def test_environment_for_ray_is_taken_back_and_what_was_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray reads its settings from the environment: other users of it in this process must not find ours."""
+    chosen, *others = ray_workforce._ENVIRONMENT
+    monkeypatch.setenv(chosen, "chosen")
+    for name in others:
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    with ray_workforce._undisturbed():
+        assert {name: os.environ[name] for name in others} == {n: ray_workforce._ENVIRONMENT[n] for n in others}
+        assert os.environ[chosen] == "chosen"
+    assert dict(os.environ) == before
+
+
+@pytest.mark.slow
+def test_cluster_of_its_own_has_room_for_models_of_every_profile() -> None:
+    """Programs and plain models have workers of their own: the second kind must not wait for the first one's places."""
+    artifact, inputs = gallery.load("mlp"), gallery.rows("mlp")[0].inputs
+    with ServingEngine(workforce=RayWorkforce(RayPlacement(resources={"trusted": 1.0}), workers=1)) as engine:
+        for profile in (Profile.EXACT, Profile.SIGNED):
+            model = engine.identify(ModelSource(artifact=artifact, profile=profile))
+            engine.warm(model, limits=LIMITS)
+            assert engine.run(model, inputs, limits=LIMITS).outputs
+        assert len(engine.worker_pids) == 2
+
+
 OWNER = textwrap.dedent(
     """
     import signal, sys, threading, time, numpy

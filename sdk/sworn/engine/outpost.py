@@ -7,19 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sworn.engine.process import Processes, ProcessWorker
+from sworn.engine.scratch import Scratch
 from sworn.engine.workers import Post, WorkerDied
 from sworn.errors import EngineError, RunOutOfMemory, RunTimedOut
 
 #: Fields of an order that name a place to write to; here it is another place.
 PLACES: Final = ("trace_file", "folder")
 _NAME: Final = "written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A message for the worker process, with its limits; one object, as Ray wraps each argument by itself."""
+
+    header: dict[str, Any]
+    #: Arrays of bytes, which Ray copies once; bytes it pickles before.
+    blobs: tuple[NDArray[np.uint8], ...]
+    timeout_s: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +43,7 @@ class Reply:
     outcome: str
     detail: str = ""
     header: dict[str, Any] = field(default_factory=dict)
-    blobs: tuple[bytes, ...] = ()
+    blobs: tuple[NDArray[np.uint8], ...] = ()
     #: Names and sizes of the files that were written, in the order in which they were.
     files: tuple[tuple[str, int], ...] = ()
     pid: int | None = None
@@ -63,7 +76,7 @@ class Outpost:
             start_timeout_s=start_timeout_s,
         )
         self._worker: ProcessWorker | None = None
-        self._scratch = TemporaryDirectory(prefix="sworn-outpost-", ignore_cleanup_errors=True)
+        self._scratch = Scratch()
 
     def code(self) -> str:
         """What is installed here, as `code_digest` says it."""
@@ -77,13 +90,18 @@ class Outpost:
             return Reply(outcome="failed", detail=str(error))
         return self._reply("answered")
 
-    def exchange(self, header: dict[str, Any], blobs: Sequence[bytes], *, timeout_s: float, memory_bytes: int) -> Reply:
+    def exchange(self, order: Order) -> Reply:
         """Passes an order on, with its limits; what it has to write lies here until the next one."""
-        place = Path(self._scratch.name) / _NAME
+        place = self._scratch.path / _NAME
         _clear(place)
-        order = {**header, **{name: str(place) for name in PLACES if header.get(name) is not None}}
+        header = {**order.header, **{name: str(place) for name in PLACES if order.header.get(name) is not None}}
         try:
-            answer = self._ready().exchange(order, blobs, timeout_s=timeout_s, memory_bytes=memory_bytes)
+            answer = self._ready().exchange(
+                header,
+                [blob.data for blob in order.blobs],
+                timeout_s=order.timeout_s,
+                memory_bytes=order.memory_bytes,
+            )
         except RunTimedOut as error:
             return self._reply("timeout", detail=str(error))
         except RunOutOfMemory as error:
@@ -92,16 +110,23 @@ class Outpost:
             return self._reply("died", detail=str(error))
         except EngineError as error:
             return self._reply("failed", detail=str(error))
-        reply = self._reply("answered", header=answer.header, blobs=tuple(map(bytes, answer.blobs)))
-        return Reply(**{**_fields(reply), "files": _written(place)})
+        blobs = tuple(np.frombuffer(blob, dtype=np.uint8) for blob in answer.blobs)
+        return self._reply("answered", header=answer.header, blobs=blobs, files=_written(place))
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """A part of a file that the last order has written."""
-        place = Path(self._scratch.name) / _NAME
+        place = self._scratch.path / _NAME
         path = place if not name else place / Path(name).name
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(size)
+
+    def close(self) -> None:
+        """Ends the process and removes what it wrote. An owner who kills the keeper instead leaves that to others."""
+        if self._worker is not None:
+            self._worker.release()
+        self._processes.close()
+        self._scratch.close()
 
     def _ready(self) -> ProcessWorker:
         if self._worker is not None and not self._worker.is_usable:
@@ -125,10 +150,6 @@ class Outpost:
             greeting=greeting,
             **facts,
         )
-
-
-def _fields(reply: Reply) -> dict[str, Any]:
-    return {name: getattr(reply, name) for name in Reply.__dataclass_fields__}
 
 
 def _written(place: Path) -> tuple[tuple[str, int], ...]:

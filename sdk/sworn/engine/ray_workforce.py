@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -16,7 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sworn.engine.outpost import PLACES, Outpost, Reply, code_digest
+import numpy as np
+
+from sworn.engine.outpost import PLACES, Order, Outpost, Reply, code_digest
 from sworn.engine.retrieval import Retrieval
 from sworn.engine.worker import Message
 from sworn.engine.workers import Post, WorkerDied, WorkerLost
@@ -29,6 +32,18 @@ _REACH_TIMEOUT_S: Final = 10.0
 _CARRIAGE_TIMEOUT_S: Final = 30.0
 #: Seconds per byte at 10 MB/s, the slowest network on which a model is still carried in time.
 _CARRIAGE_S_PER_BYTE: Final = 1e-7
+#: Each pool of an engine, that of programs and that of onnxruntime, may have all its workers at once.
+_POOLS: Final = 2
+#: Ray reads these once, when it is first used. Who has set one of them means it.
+_ENVIRONMENT: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Tensors up to here travel within the order. By the object store they cost twice the processor time, and the
+    # time in which four processes wake each other.
+    "RAY_max_direct_call_object_size": str(8 << 20),
+    # Processes in advance are for tasks that come and go; ours are actors that stay.
+    "RAY_prestart_worker_first_driver": "false",
+    "RAY_enable_worker_prestart": "false",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +60,8 @@ class RayPlacement:
 class RayWorkforce:
     """A `Workforce` on a Ray cluster; it connects when the first worker starts.
 
-    A cluster of its own has as many processors as ``workers`` need. Raises `ConfigurationError` where Ray is missing.
+    A cluster of its own has room for both pools of an engine with so many ``workers``. Raises `ConfigurationError`
+    where Ray is missing.
     """
 
     def __init__(self, placement: RayPlacement, *, workers: int) -> None:
@@ -122,10 +138,11 @@ class RayWorkforce:
 
     def _init(self) -> None:
         address = self._placement.address
+        places = self._workers * _POOLS
         own = {
             "address": "local",
-            "num_cpus": max(1, round(self._workers * self._placement.cpus_per_worker)),
-            "resources": {name: share * self._workers for name, share in self._placement.resources.items()} or None,
+            "num_cpus": max(1, math.ceil(places * self._placement.cpus_per_worker)),
+            "resources": {name: share * places for name, share in self._placement.resources.items()} or None,
             "include_dashboard": False,
         }
         place = own if address is None else {"address": address}
@@ -188,11 +205,11 @@ class RayWorker:
         actor = self._actor
         if actor is None:
             raise WorkerDied("not started")
-        carried = [bytes(blob) for blob in blobs]
-        patience_s = timeout_s + _CARRIAGE_TIMEOUT_S + sum(map(len, carried)) * _CARRIAGE_S_PER_BYTE
+        carried = tuple(np.frombuffer(blob, dtype=np.uint8) for blob in blobs)
+        order = Order(header=header, blobs=carried, timeout_s=timeout_s, memory_bytes=memory_bytes)
+        patience_s = timeout_s + _CARRIAGE_TIMEOUT_S + sum(each.nbytes for each in carried) * _CARRIAGE_S_PER_BYTE
         with self._sound():
-            call = actor.exchange.remote(header, carried, timeout_s=timeout_s, memory_bytes=memory_bytes)
-            reply: Reply = self._workforce.ask(call, timeout_s=patience_s)
+            reply: Reply = self._workforce.ask(actor.exchange.remote(order), timeout_s=patience_s)
         self._heard(reply)
         place = next((header[name] for name in PLACES if header.get(name) is not None), None)
         if place is not None and reply.files:
@@ -279,10 +296,13 @@ def _check_reachable(address: str | None) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keeps Ray from reporting usage, talking on standard error, and taking over the signals of this process."""
+    """Keeps Ray from reporting usage, talking on standard error, and taking over the signals of this process.
+
+    And from what costs a run of ours time.
+    """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -292,7 +312,5 @@ def _undisturbed() -> Iterator[None]:
         for number, handler in handlers.items():
             if handler is not None:
                 signal.signal(number, handler)
-        if before is None:
-            del os.environ["RAY_USAGE_STATS_ENABLED"]
-        else:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = before
+        for name in added:
+            os.environ.pop(name, None)
