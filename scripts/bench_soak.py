@@ -1,19 +1,23 @@
-"""Runs a watcher at a steady load and prints what of it grows: memory, file handles, threads, rows.
+"""Runs a watcher at a steady load and prints what of it grows: memory, file handles, threads, rows, files.
 
 A chain whose blocks come every second and are half a day apart, so that what is kept for months goes within minutes;
-three endpoints, no faults. ``growth`` compares the last quarter of the samples with the second one, so that start-up
-does not count; rows go once an hour and are judged in runs of more than three. With ``--json``, as JSON. The exit
-status is 1 where anything grows by more than a tenth, or an answer is missing.
+three endpoints, no faults; a model in profile exact, and another input in every request, so that the journal of outputs
+by input has something to keep. ``growth`` compares the last quarter of the samples with the second one, so that
+start-up does not count; threads by their maxima, as pools start theirs one by one. Rows are also held against what the
+load and the retention allow; ``statements`` is kept for ever, and is held against the number of requests. With
+``--json``, as JSON. The exit status is 1 where anything grows by more than a tenth, a table has more rows than it may,
+or an answer is missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -23,26 +27,33 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sqlalchemy import func, select
 from tests.chaos.asked import Asked
 from tests.chaos.crew import Crew
 from tests.chaos.storm import Storm
-from tests.support.watcher_world import ETHER, open_world
+from tests.support.watcher_world import ETHER, WINDOW_S, open_world
 
 from sworn.testing.anvil import AnvilChain
-from sworn.types import Status
-from sworn.watcher.store.database import open_database
-from sworn.watcher.store.tables import METADATA
+from sworn.types import Profile, Status
+from sworn.watcher.store.pruning import KEPT_NONCES, MAX_EXTENSION_S
+from sworn.watcher.store.tables import ATTEMPTS, JOBS, METADATA, SIGNED_DIGESTS, STATEMENTS, TRANSACTIONS
 
 BLOCK_S: Final = 43_200
 LIFE_S: Final = 30 * 86_400
-#: Seconds for which rows that are over are kept.
-KEEP_S: Final = 60
+#: Seconds for which rows that are over are kept, and between two looks for them.
+KEEP_S, INTERVAL_S = 60, 30.0
+#: Seconds that a request takes here, from its block to its end, and that a look for old rows may come late.
+DONE_S: Final = 60.0
 SAMPLE_S: Final = 20.0
+#: Seconds that a watcher may take to start, on a machine that is busy with other things.
+START_S: Final = 120.0
+#: The most that the write-ahead log may have: its file keeps the length that it once had.
+LOG_BYTES: Final = 32 << 20
 #: The most by which anything may grow.
 MAX_GROWTH: Final = 0.1
-#: Rows go once an hour: how many there are says something after some of these.
-ROWS_AFTER_S: Final = 3 * 3600.0
+#: Transactions for one request: one that answers it, one that ends it.
+MOVES: Final = 2
+#: What every table has, with its indexes.
+_SIZES: Final = "SELECT tbl_name, sum(pgsize) FROM dbstat JOIN sqlite_master USING (name) GROUP BY tbl_name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +61,25 @@ class Sample:
     """What a watcher uses at some moment."""
 
     at_s: float
+    requests: int
     rss_bytes: int
     handles: int
     threads: int
     rows: dict[str, int]
+    #: Of the database's file: all of it, what is free in it, and what some tables have; and its write-ahead log.
+    file_bytes: int
+    free_bytes: int
+    statements_bytes: int
+    transactions_bytes: int
+    log_bytes: int
+
+    @property
+    def other_bytes(self) -> int:
+        """What all tables have but the one that keeps everything, and but transactions.
+
+        Of these the newest are kept, however large they are: a busy machine puts more answers into each.
+        """
+        return self.file_bytes - self.free_bytes - self.statements_bytes - self.transactions_bytes
 
 
 def main() -> int:
@@ -62,32 +88,45 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--seconds", type=float, default=3600.0, help="how long")
     parser.add_argument("--per-block", type=int, default=4, help="requests in every block")
+    parser.add_argument("--samples", type=Path, help="write every sample here, a line of JSON each, as it is taken")
     arguments = parser.parse_args()
-    with ExitStack() as closing, tempfile.TemporaryDirectory(prefix="sworn-soak-") as folder:
-        samples, asked = soak(closing, Path(folder), arguments.seconds, arguments.per_block)
-        found = report(samples, asked)
+    with ExitStack() as ending, tempfile.TemporaryDirectory(prefix="sworn-soak-") as folder:
+        samples, asked = soak(ending, Path(folder), arguments)
+        found = report(samples, asked, per_s=arguments.per_block)
     print(json.dumps(found, indent=1) if arguments.json else table(found))
     return 0 if not found["grows"] and not found["unanswered"] else 1
 
 
-def soak(closing: ExitStack, folder: Path, seconds: float, per_block: int) -> tuple[list[Sample], Asked]:
+def soak(ending: ExitStack, folder: Path, arguments: argparse.Namespace) -> tuple[list[Sample], Asked]:
     """Runs for so long, and until every request has ended; samples, and what was asked."""
     chain = AnvilChain()
-    closing.callback(chain.close)
-    world = open_world(chain, stake_wei=100 * ETHER)
+    ending.callback(chain.close)
+    world = open_world(chain, stake_wei=100 * ETHER, profile=Profile.EXACT)
     storm = Storm(chain=chain, block_s=BLOCK_S)
     asked = Asked(world=world, storm=storm, life_s=LIFE_S, late_every=0)
-    url = f"sqlite:///{folder}/watcher.db"
-    crew = Crew(world=world, folder=folder, database_url=url, urls=(chain.url,) * 3, keep_rows_s=KEEP_S)
-    closing.callback(crew.end)
+    file = folder / "watcher.db"
+    crew = Crew(
+        world=world,
+        folder=folder,
+        database_url=f"sqlite:///{file}",
+        urls=(chain.url,) * 3,
+        keep_rows_s=KEEP_S,
+        prune_interval_s=INTERVAL_S,
+        profile=Profile.EXACT,
+    )
+    ending.callback(crew.end)
     samples: list[Sample] = []
-    started = time.monotonic()
     crew.keep_running()
-    while (now := time.monotonic() - started) < seconds:
-        asked.ask(per_block)
+    await_start(crew)
+    started = time.monotonic()
+    while (now := time.monotonic() - started) < arguments.seconds:
+        asked.ask(arguments.per_block)
         storm.tick()
         if now >= SAMPLE_S * (len(samples) + 1):
-            samples.append(sample(crew.pids()[0], url, now))
+            samples.append(sample(crew.pids()[0], file, at_s=now, requests=len(asked.requests)))
+            if arguments.samples is not None:
+                with arguments.samples.open("a") as lines:
+                    lines.write(json.dumps(asdict(samples[-1])) + "\n")
         time.sleep(max(0.0, 1.0 - (time.monotonic() - started - now)))
     for _ in range(120):
         storm.tick()
@@ -97,49 +136,100 @@ def soak(closing: ExitStack, folder: Path, seconds: float, per_block: int) -> tu
     return samples, asked
 
 
-def sample(pid: int, url: str, at_s: float) -> Sample:
-    """What the process and its database have now."""
+def await_start(crew: Crew) -> None:
+    """Waits until the watcher serves."""
+    waits_until = time.monotonic() + START_S
+    while "watcher_started" not in crew.log():
+        if not crew.pids() or time.monotonic() > waits_until:
+            raise SystemExit(f"the watcher does not start: {crew.log()[-2_000:]}")
+        time.sleep(0.2)
+
+
+def sample(pid: int, file: Path, *, at_s: float, requests: int) -> Sample:
+    """What the process and its database have now; nobody waits for it."""
     process = psutil.Process(pid)
-    database = open_database(url)
-    try:
-        with database.transaction() as connection:
-            rows = {
-                table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-                for table in METADATA.sorted_tables
-            }
-    finally:
-        database.close()
-    memory, handles = process.memory_info().rss, process.num_fds()
-    return Sample(at_s=at_s, rss_bytes=memory, handles=handles, threads=process.num_threads(), rows=rows)
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        connection.execute("BEGIN")
+
+        def number(query: str) -> int:
+            return int(connection.execute(query).fetchone()[0] or 0)
+
+        rows = {name: number(f"SELECT count(*) FROM {name}") for name in METADATA.tables}  # noqa: S608 -- our names
+        page_bytes, pages = number("PRAGMA page_size"), number("PRAGMA page_count")
+        free = number("PRAGMA freelist_count")
+        bytes_of = dict.fromkeys(METADATA.tables, 0)
+        for name, size in connection.execute(_SIZES):
+            bytes_of[name] = size
+    log = file.with_name(f"{file.name}-wal")
+    return Sample(
+        at_s=at_s,
+        requests=requests,
+        rss_bytes=process.memory_info().rss,
+        handles=process.num_fds(),
+        threads=process.num_threads(),
+        rows=rows,
+        file_bytes=page_bytes * pages,
+        free_bytes=page_bytes * free,
+        statements_bytes=bytes_of[STATEMENTS.name],
+        transactions_bytes=bytes_of[TRANSACTIONS.name] + bytes_of[ATTEMPTS.name],
+        log_bytes=log.stat().st_size if log.exists() else 0,
+    )
 
 
-def report(samples: list[Sample], asked: Asked) -> dict[str, object]:
-    """Samples of the second and the last quarter against each other, and what became of the requests."""
-    quarter = max(len(samples) // 4, 1)
-    early, late = samples[quarter : 2 * quarter] or samples, samples[-quarter:]
-    names = sorted(name for name in samples[-1].rows if any(each.rows[name] for each in samples))
-    series = {
-        "rss_bytes": ([each.rss_bytes for each in early], [each.rss_bytes for each in late]),
-        "handles": ([each.handles for each in early], [each.handles for each in late]),
-        "threads": ([each.threads for each in early], [each.threads for each in late]),
-        **{f"rows.{name}": ([e.rows[name] for e in early], [e.rows[name] for e in late]) for name in names},
+def allowed(per_s: float) -> dict[str, float]:
+    """The most rows that tables may have under a load; there is nothing here that fills the others."""
+    # One second is one block; the newest rows have not ended, the oldest wait for the next look.
+    past_s = (LIFE_S + WINDOW_S + MAX_EXTENSION_S + KEEP_S) / BLOCK_S
+    jobs = per_s * (max(past_s, DONE_S + KEEP_S) + INTERVAL_S + DONE_S)
+    transactions = per_s * MOVES * (DONE_S + KEEP_S + INTERVAL_S + DONE_S) + KEPT_NONCES
+    return {
+        JOBS.name: jobs,
+        SIGNED_DIGESTS.name: jobs,
+        TRANSACTIONS.name: transactions,
+        # Some are sent a second time at a higher fee.
+        ATTEMPTS.name: 2 * transactions,
     }
-    growth = {name: median(after) / max(median(before), 1) - 1 for name, (before, after) in series.items()}
+
+
+def report(samples: list[Sample], asked: Asked, *, per_s: float) -> dict[str, object]:
+    """Samples of the second and the last quarter against each other, and what became of the requests."""
+    growth = {name: share for name, share in growths(samples).items() if name != f"rows.{STATEMENTS.name}"}
+    most = {name: max(each.rows[name] for each in samples) for name in METADATA.tables}
+    limits = allowed(per_s) | {STATEMENTS.name: len(asked.requests)}
     statuses = asked.statuses()
     ended = statuses[Status.FINALIZED] + statuses[Status.FAILED] + statuses[Status.EXPIRED]
+    last, log_bytes = samples[-1], max(each.log_bytes for each in samples)
     return {
         "requests": len(asked.requests),
         "statuses": {status.name.lower(): count for status, count in statuses.items()},
         "unanswered": len(asked.requests) - ended,
         "growth": {name: round(share, 3) for name, share in growth.items()},
+        "rows": {name: {"most": most[name], "allowed": round(limit)} for name, limit in limits.items()},
+        "log_bytes": log_bytes,
+        "statement_bytes": round(last.statements_bytes / max(last.rows[STATEMENTS.name], 1)),
         "grows": sorted(
-            name
-            for name, share in growth.items()
-            if share > MAX_GROWTH and (not name.startswith("rows.") or samples[-1].at_s > ROWS_AFTER_S)
+            [name for name, share in growth.items() if share > MAX_GROWTH]
+            + [f"rows.{name}" for name, limit in limits.items() if most[name] > limit]
+            + (["log_bytes"] if log_bytes > LOG_BYTES else [])
         ),
         "first": asdict(samples[0]),
-        "last": asdict(samples[-1]),
+        "last": asdict(last),
     }
+
+
+def growths(samples: list[Sample]) -> dict[str, float]:
+    """By what part of itself everything is more in the last quarter than in the second, at the median."""
+    quarter = max(len(samples) // 4, 1)
+    early, late = samples[quarter : 2 * quarter] or samples, samples[-quarter:]
+    series = {
+        name: [[getattr(each, name) for each in some] for some in (early, late)]
+        for name in ("rss_bytes", "handles", "threads", "other_bytes")
+    }
+    for name in METADATA.tables:
+        if any(each.rows[name] for each in samples):
+            series[f"rows.{name}"] = [[each.rows[name] for each in some] for some in (early, late)]
+    typical = {name: max if name == "threads" else median for name in series}
+    return {name: typical[name](after) / max(typical[name](before), 1) - 1 for name, (before, after) in series.items()}
 
 
 def table(found: dict[str, object]) -> str:

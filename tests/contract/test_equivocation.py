@@ -210,6 +210,27 @@ def test_equivocation_by_revoked_signer_within_validity_convicts(
     assert_emitted(receipt, "EquivocationProven", operator=operator)
 
 
+def test_equivocation_ten_years_and_another_stake_apart_convicts(
+    scene: Scene, chain: Chain, system: System, operator: Account, stranger: Account
+) -> None:
+    """No time, no change of key, and no stake that left in between makes a second output safe: a journal never ends."""
+    registry = system.operator_registry
+    first = scene.swear_to(scene.make_offchain_result(1.0))
+    registry.send("revokeSigner", scene.cast.signers[operator.address], by=operator)
+    registry.send("unbond", 2**256 - 1, by=operator)
+    chain.travel(to=registry.call("unbondingOf", operator)[1])
+    registry.send("withdrawStake", operator, by=operator)
+    chain.travel(to=chain.now + 10 * 365 * 86_400)
+    registry.send("register", "", by=operator, value_wei=STAKE_WEI)
+    registry.send("authorizeSigner", stranger, by=operator)
+    again = scene.make_offchain_result(2.0)
+    second = Statement(result=again, signature=scene.sign(again, signer=stranger))
+
+    receipt = scene.convict(first, second, requests=_unused(scene))
+
+    assert_emitted(receipt, "EquivocationProven", operator=operator, slashed_wei=2 * PARAMETERS["minBondWei"])
+
+
 def test_equivocation_with_request_that_does_not_belong_reverts(scene: Scene) -> None:
     """A statement is judged with its own request, and no other."""
     request, other = scene.ask(), scene.ask(value_at_risk_wei=0)

@@ -184,6 +184,6 @@ def test_fetched_inputs_are_kept_while_a_result_may_need_them(database: Database
         payloads.keep(request_id, request_id[:5])
         payloads.keep(request_id, request_id[:5])
     store.advance(history=blocks(4), news=News(opened=(Defence(result_id=FIRST, block_number=4),)))
-    assert payloads.drop(ended_before=110) == 0
-    assert payloads.drop(ended_before=111) == 1
+    assert sum(payloads.drop(ended_before=110)) == 0
+    assert sum(payloads.drop(ended_before=111)) == 1
     assert [payloads.find(request_id) for request_id in ids] == [ids[0][:5], None, ids[2][:5]]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, insert, select
 from tests.support.databases import KINDS, opened
 from tests.support.store_rows import ORACLE, SENDER, STREAM, block, job, oath, record
 
@@ -24,7 +24,7 @@ from sworn.watcher.jobs import JobStatus
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.pruning import KEPT_NONCES, MAX_EXTENSION_S, MIN_KEEP_S, Pruner
-from sworn.watcher.store.tables import ATTEMPTS, METADATA
+from sworn.watcher.store.tables import ATTEMPTS, METADATA, STATEMENTS
 from sworn.watcher.store.transactions import SqlTransactionStore
 
 NOW = int(time.time())
@@ -143,20 +143,22 @@ def test_transactions_that_are_over_go_but_for_the_newest_nonces(database: Datab
 def test_claims_that_are_over_go_and_so_do_requests_that_nobody_answered(database: Database) -> None:
     """A challenger sees every request of everybody: without an end its database would be the chain."""
     store = ClaimStore(database=database, clock=long_ago)
-    requests = {
-        number: Asked(
-            request_id=RequestId(number.to_bytes(32, "big")),
-            request=replace(NO_REQUEST, deadline=OVER + 60 if number < 4 else NOW),
-            input=b"input",
-            block_number=number,
-        )
-        for number in range(1, 6)
-    }
+    requests = {number: asked_of(number, deadline=OVER + 60 if number < 4 else NOW) for number in range(1, 6)}
     claims = [claim_of(requests[1], ClaimStatus.HONEST), claim_of(requests[2], ClaimStatus.FALSE)]
     store.advance(history=(), asked=list(requests.values()), seen=claims, rewound_to=None)
     assert pruned(database, batch=1) == {"claims": 1, "asked": 2}
     left = {number for number, asked in requests.items() if store.asked(asked.request_id) is not None}
     assert left == {2, 4, 5} and [each.status for each in store.claims()] == [ClaimStatus.FALSE]
+
+
+def asked_of(number: int, *, deadline: int) -> Asked:
+    """A request of somebody's."""
+    return Asked(
+        request_id=RequestId(number.to_bytes(32, "big")),
+        request=replace(NO_REQUEST, deadline=deadline),
+        input=b"input",
+        block_number=number,
+    )
 
 
 def claim_of(asked: Asked, status: ClaimStatus) -> Claim:
@@ -198,6 +200,76 @@ def test_tables_under_a_steady_load_stop_growing(database: Database) -> None:
             ]
         sizes.append(sum(counts))
     assert sizes[1:] == [sizes[1]] * 5 and sizes[1] < 2 * KEPT_NONCES + 10
+
+
+def test_rows_that_stay_do_not_hide_the_ones_behind_them(database: Database, store: JobStore) -> None:
+    """Jobs that wait for a person pile up at the old end of the table: the rest must go all the same."""
+    parked = [job(number, at=1, status=JobStatus.PARKED, deadline=OVER) for number in range(10)]
+    ended = [job(number, at=2 + number, status=JobStatus.FINALIZED, deadline=OVER) for number in range(10, 20)]
+    store.advance(STREAM, history=[block(50)], seen=[*parked, *ended])
+    assert pruned(database, batch=3) == {"jobs": 10}
+    assert numbers(store) == set(range(10))
+
+
+def test_looking_costs_as_much_as_is_over_and_not_as_much_as_there_is(database: Database, store: JobStore) -> None:
+    """Three months of rows are millions: a look that read them all would hold everybody up to remove nothing."""
+    ended = [job(number, at=number, status=JobStatus.FINALIZED, deadline=OVER) for number in range(4)]
+    young = [job(number, at=number, status=JobStatus.FINALIZED, deadline=NOW) for number in range(4, 400)]
+    store.advance(STREAM, history=[block(400)], seen=[*ended, *young])
+    SqlTransactionStore(database=database, chain_id=1).put_many(
+        [record(nonce, nonce=nonce, status=TransactionStatus.CONFIRMED) for nonce in range(KEPT_NONCES + 100)]
+    )
+    asked = [asked_of(number, deadline=NOW) for number in range(100)]
+    claims = [replace(claim_of(each, ClaimStatus.HONEST), block_number=each.block_number) for each in asked]
+    ClaimStore(database=database).advance(history=(), asked=asked, seen=claims, rewound_to=None)
+    steps = list(Pruner(database=database, keep_s=KEEP_S, batch=4).steps(now=NOW))
+    assert sum(count for _, count in steps) == 4
+    # Of every table one batch in which nothing is old, and the four jobs.
+    assert len(steps) <= 8
+
+
+def test_look_that_is_left_and_gone_on_with_loses_nothing_between(database: Database, store: JobStore) -> None:
+    """It is spread over many turns, in which others write; between two steps no job is without its oath."""
+    ended = [job(number, at=10, status=JobStatus.FINALIZED, deadline=OVER) for number in range(6)]
+    store.advance(STREAM, history=[block(10)], seen=ended)
+    store.swear_many([oath(number, digest=number.to_bytes(32, "big")) for number in range(6)], bound=frozenset())
+    steps = Pruner(database=database, keep_s=KEEP_S, batch=2).steps(now=NOW)
+    assert next(steps) == ("jobs", 2)
+    # A job that is looked at again meanwhile, a request of an older block, and one that is not over.
+    JobStore(database=database).save(replace(job(4), status=JobStatus.EXPIRED))
+    store.advance(
+        STREAM,
+        history=[block(11)],
+        seen=[job(6, at=1, status=JobStatus.FINALIZED, deadline=OVER), job(7, at=11, deadline=OVER)],
+    )
+    for _ in steps:
+        sworn = {number for number in range(6) if store.oath(job(number).request_id, SENDER) is not None}
+        assert sworn == numbers(store) - {6, 7}
+    assert numbers(store) == {4, 6, 7}
+    assert pruned(database) == {"jobs": 1} and numbers(store) == {4, 7}
+
+
+def test_nothing_that_prunes_ever_touches_what_was_sworn_by_input(database: Database, store: JobStore) -> None:
+    """No statement about an input gets old: the second output convicts in a hundred years as it does today."""
+    number = 0
+    with database.transaction() as connection:
+        for operator in (SENDER, ORACLE):
+            for root in range(20):
+                number += 1
+                row = {"operator": operator, "model_id": b"\x01" * 32, "input_root": bytes([root]) * 32}
+                connection.execute(insert(STATEMENTS).values(**row, output_root=bytes([number]) * 32))
+    store.advance(STREAM, history=[block(1)], seen=[job(1, status=JobStatus.FINALIZED, deadline=OVER)])
+    touched: list[str] = []
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def note(*call: object) -> None:
+        sql = str(call[2])
+        touched.extend([sql] if "statements" in sql and not sql.startswith("SELECT") else [])
+
+    assert pruned(database, now=NOW + 100 * 365 * 86_400) == {"jobs": 1}
+    assert touched == []
+    with database.transaction() as connection:
+        assert connection.execute(select(func.count()).select_from(STATEMENTS)).scalar() == 40
 
 
 def test_rows_that_somebody_works_on_are_left_for_the_next_time(database: Database, store: JobStore) -> None:

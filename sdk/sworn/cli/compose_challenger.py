@@ -97,7 +97,13 @@ def _opened(
     engine = closing.enter_context(engine_of(values.engine))
     senders = [each.address for each in signers]
     shared = replica(
-        values.replica, role="challenger", database=database, deployment=contracts, senders=senders, log=log
+        values.replica,
+        role="challenger",
+        database=database,
+        deployment=contracts,
+        senders=senders,
+        log=log,
+        pulse=heard.pulse,
     )
     return _Opened(
         heard=heard,
@@ -117,6 +123,7 @@ def _surroundings(values: ChallengerSettings, opened: _Opened) -> ChallengerSurr
     return ChallengerSurroundings(
         role=opened.role,
         keep_rows_s=values.retention.keep_s if values.retention.prune else None,
+        prune_interval_s=values.retention.interval_s,
         gateway=opened.chain,
         # Without a node named for it, any other endpoint has to say the same before a bond is put at risk.
         witness=_witness(values, opened.contracts) or second_opinion(opened.chain),

@@ -73,7 +73,7 @@ def _prune(session: Session, config: FilesOption = None) -> None:
         from sworn.watcher.store.pruning import Pruner
 
         migration.require_current(database)
-        pruner = Pruner(database=database, keep_s=settings.retention.keep_s, batches=None)
+        pruner = Pruner(database=database, keep_s=settings.retention.keep_s)
         removed = pruner.prune(now=int(time.time()))
     session.output.result({"removed": removed})
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sworn.watcher.replica import LEASE_S
 from sworn.watcher.store.leadership import PATIENCE_S
-from sworn.watcher.store.pruning import MIN_KEEP_S
+from sworn.watcher.store.pruning import MIN_KEEP_S, PRUNE_INTERVAL_S
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -41,3 +41,5 @@ class RetentionSettings(BaseModel):
     prune: bool = True
     #: Seconds for which it stays there, counted from when nothing can come of it any more.
     keep_s: Annotated[int, Field(ge=MIN_KEEP_S)] = 90 * 86_400
+    #: Seconds between two looks for it. What one finds goes in small pieces, whatever else there is to do.
+    interval_s: Annotated[float, Field(ge=10, le=86_400)] = PRUNE_INTERVAL_S

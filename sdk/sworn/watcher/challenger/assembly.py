@@ -38,7 +38,7 @@ from sworn.watcher.inference import InputFetcher
 from sworn.watcher.replica import ALONE, ReplicaRole
 from sworn.watcher.retention import RowRetention
 from sworn.watcher.store.database import Database
-from sworn.watcher.store.pruning import Pruner
+from sworn.watcher.store.pruning import PRUNE_INTERVAL_S, Pruner
 from sworn.watcher.store.transactions import SqlTransactionStore
 from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
 
@@ -94,6 +94,8 @@ class ChallengerSurroundings:
     role: ReplicaRole = ALONE
     #: Seconds after which what is over is removed from the database; None = never.
     keep_rows_s: int | None = None
+    #: Seconds between two looks for it.
+    prune_interval_s: float = PRUNE_INTERVAL_S
 
 
 def assemble_challenger(around: ChallengerSurroundings) -> Challenger:
@@ -143,7 +145,8 @@ def _rows(around: ChallengerSurroundings) -> RowRetention | None:
     if around.keep_rows_s is None:
         return None
     leading = around.database.fenced(around.role.fence)
-    return RowRetention(pruner=Pruner(database=leading, keep_s=around.keep_rows_s), log=around.log)
+    pruner = Pruner(database=leading, keep_s=around.keep_rows_s)
+    return RowRetention(pruner=pruner, log=around.log, every_s=around.prune_interval_s)
 
 
 def _litigation(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from sworn.watcher.defence.records import DefenceStatus
 from sworn.watcher.store.database import Database, insert_once
 from sworn.watcher.store.tables import DEFENCES, JOBS, PAYLOADS, SIGNED_DIGESTS
 
+#: Payloads that one transaction looks at.
+BATCH: Final = 200
 _OPEN = tuple(status.value for status in DefenceStatus if not status.terminal)
 
 
@@ -35,15 +38,37 @@ class PayloadStore:
             found = connection.execute(select(PAYLOADS.c.payload).where(PAYLOADS.c.input_root == input_root)).scalar()
             return None if found is None else bytes(found)
 
-    def drop(self, *, ended_before: int) -> int:
-        """Removes payloads for which no window ends later (unix seconds) and no result is contested; how many."""
-        contested = (
-            select(SIGNED_DIGESTS.c.request_id)
-            .join(DEFENCES, DEFENCES.c.result_id == SIGNED_DIGESTS.c.digest)
-            .where(DEFENCES.c.status.in_(_OPEN))
-        )
-        needed = select(JOBS.c.input_root).where(
-            (JOBS.c.deadline + JOBS.c.window_s >= ended_before) | JOBS.c.request_id.in_(contested)
-        )
-        with self.database.transaction() as connection:
-            return connection.execute(delete(PAYLOADS).where(PAYLOADS.c.input_root.not_in(needed))).rowcount
+    def drop(self, *, ended_before: int) -> Iterator[int]:
+        """Removes payloads for which no window ends later (unix seconds) and no result is contested; how many.
+
+        A few at a time, each few in a transaction of their own.
+        """
+        after, count = b"", BATCH
+        while count == BATCH:
+            with self.database.transaction() as connection:
+                query = select(PAYLOADS.c.input_root).where(PAYLOADS.c.input_root > after)
+                roots = list(connection.execute(query.order_by(PAYLOADS.c.input_root).limit(BATCH)).scalars())
+                unneeded = set(roots) - _needed(connection, roots, ended_before) if roots else set()
+                connection.execute(delete(PAYLOADS).where(PAYLOADS.c.input_root.in_(unneeded)))
+            yield len(unneeded)
+            after, count = (roots or [b""])[-1], len(roots)
+
+
+def _needed(connection: Connection, roots: list[bytes], ended_before: int) -> set[bytes]:
+    """Those of some inputs that a result may have to be defended with."""
+    contested = (
+        select(SIGNED_DIGESTS.c.request_id)
+        .join(DEFENCES, DEFENCES.c.result_id == SIGNED_DIGESTS.c.digest)
+        .where(DEFENCES.c.status.in_(_OPEN))
+    )
+    may_be = (JOBS.c.deadline + JOBS.c.window_s >= ended_before) | JOBS.c.request_id.in_(contested)
+    needed: set[bytes] = set()
+    # Model by model, of which there are few: the index of jobs by input begins with them.
+    model = b""
+    while (
+        found := connection.execute(select(func.min(JOBS.c.model_id)).where(JOBS.c.model_id > model)).scalar()
+    ) is not None:
+        model = bytes(found)
+        query = select(JOBS.c.input_root).where(JOBS.c.model_id == model, JOBS.c.input_root.in_(roots), may_be)
+        needed |= set(connection.execute(query.distinct()).scalars())
+    return needed
