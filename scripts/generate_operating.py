@@ -41,6 +41,12 @@ Everything that `/metrics` shows. Written by `{SCRIPT}` from the exporter's own 
 there are the usual `process_*` of memory, CPU, files and start. Amounts are in wei, times in seconds. What to do with
 them says [monitoring](monitoring.md).
 """
+_STATE_HEAD = """## State
+
+Read by threads of their own; what cannot be read is left out. *From* says where: what comes from the database is said
+alike by every replica on it, and by the next process after a crash; what comes from the chain, alike by whoever works
+for the operator. Take the maximum of these over replicas, never the sum.
+"""
 
 
 def main() -> int:
@@ -169,15 +175,18 @@ def _comments(kind: type) -> dict[str, str]:
 
 def metrics_page() -> str:
     """The reference of metrics."""
-    gauges = [(f"`{name}`", _labels(gauge.labels), gauge.meaning) for name, gauge in sorted(GAUGES.items())]
+    gauges = [
+        (f"`{name}`", _labels(gauge.labels), gauge.origin.value, gauge.meaning)
+        for name, gauge in sorted(GAUGES.items())
+    ]
     counters = [(f"`{name}_total`", _labels(count.labels), count.meaning) for name, count in sorted(COUNTERS.items())]
     spreads = [(f"`{name}`", _labels(spread.labels), spread.meaning) for name, spread in sorted(HISTOGRAMS.items())]
     columns = ("name", "labels", "what")
     return "\n".join(
         (
             _METRICS_HEAD,
-            "## State\n\nRead from database and chain by threads of their own; what cannot be read is left out.\n",
-            generated_pages.table(columns, gauges),
+            _STATE_HEAD,
+            generated_pages.table(("name", "labels", "from", "what"), gauges),
             "## Counters\n\nThey begin at zero with every start of the process.\n",
             generated_pages.table(columns, counters),
             "## Histograms\n\nEach with `_bucket`, `_sum` and `_count`.\n",

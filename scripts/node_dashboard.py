@@ -42,16 +42,17 @@ def _quantile(name: str, by: str = "") -> tuple[tuple[str, str], tuple[str, str]
 
 
 _RATE = "[$__rate_interval]"
-#: Rows of the dashboard, each with its heading.
+#: Rows of the dashboard, each with its heading. What comes from the database or the chain is said by every replica: it
+#: is never added up over instances.
 ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
     (
         "Is all well?",
         (
             _stat("Ready", "min(sworn_ready{$node})", alarm=1, low=True),
             _stat("Loop turns", "min(sworn_up{$node})", alarm=1, low=True),
-            _stat("Overdue", "sum(sworn_overdue_jobs{$node})", alarm=1),
+            _stat("Overdue", "sum(max by (kind) (sworn_overdue_jobs{$node}))", alarm=1),
             _stat("Next deadline", "min(sworn_deadline_seconds{$node})", unit="s", alarm=60, low=True),
-            _stat("Open disputes", 'sum(sworn_disputes{$node, state="open"})', alarm=1),
+            _stat("Open disputes", 'max(sworn_disputes{$node, state="open"})', alarm=1),
             _stat("Balance", "min(sworn_balance_wei{$node}) / 1e18", unit="ETH", alarm=0.05, low=True),
             _stat("Leaders", "sum(sworn_leader{$node})", alarm=1, low=True),
             _stat("Version", "count by (version) (sworn_build_info{$node})"),
@@ -60,8 +61,8 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
     (
         "Work",
         (
-            _lines("Requests by status", ("sum by (status) (sworn_jobs{$node})", "{{status}}")),
-            _lines("Overdue by kind", ("sum by (kind) (sworn_overdue_jobs{$node})", "{{kind}}")),
+            _lines("Requests by status", ("max by (status) (sworn_jobs{$node})", "{{status}}")),
+            _lines("Overdue by kind", ("max by (kind) (sworn_overdue_jobs{$node})", "{{kind}}")),
             _lines(
                 "Runs per second",
                 (f"sum by (model, outcome) (rate(sworn_runs_total{{$node}}{_RATE}))", "{{model}} {{outcome}}"),
@@ -81,10 +82,10 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
     (
         "Disputes and stake",
         (
-            _lines("Disputes over our results", ("sum by (state) (sworn_disputes{$node})", "{{state}}")),
+            _lines("Disputes over our results", ("max by (state) (sworn_disputes{$node})", "{{state}}")),
             _lines(
                 "Owed in disputes",
-                ("sum(sworn_duties{$node})", "answers"),
+                ("max(sworn_duties{$node})", "answers"),
                 ('min(sworn_deadline_seconds{$node, duty="defence"})', "seconds left"),
             ),
             _lines(
@@ -115,17 +116,22 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
                 "Steps per second",
                 (f"sum by (kind, event) (rate(sworn_transaction_events_total{{$node}}{_RATE}))", "{{kind}} {{event}}"),
             ),
-            _lines("By status", ("sum by (status) (sworn_transactions{$node})", "{{status}}")),
+            _lines("By status", ("max by (status) (sworn_transactions{$node})", "{{status}}")),
             _lines(
                 "Waiting to be mined",
-                ("sum(sworn_pending_transactions{$node})", "count"),
+                ("max(sworn_pending_transactions{$node})", "count"),
                 ("max(sworn_pending_oldest_seconds{$node})", "age of the oldest, s"),
             ),
             _lines(
                 "Gas paid per hour",
-                ("sum by (kind) (increase(sworn_fees_wei_total{$node}[1h])) / 1e18", "{{kind}}"),
+                ("sum by (kind) (max by (account, kind) (delta(sworn_gas_paid_wei{$node}[1h]))) / 1e18", "{{kind}}"),
+                ("sum(increase(sworn_fees_wei_total{$node}[1h])) / 1e18", "counted by processes"),
                 unit="ETH",
             ),
+            _lines(
+                "Gas paid in all", ("max by (account, kind) (sworn_gas_paid_wei{$node}) / 1e18", "{{kind}}"), unit="ETH"
+            ),
+            _lines("Next nonces", ("max by (account, source) (sworn_nonce{$node})", "{{account}} {{source}}")),
             _lines("Base fee", ("max(sworn_base_fee_wei{$node}) / 1e9", "gwei")),
         ),
     ),
@@ -160,13 +166,13 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
     (
         "Challenger",
         (
-            _lines("Others' results", ("sum by (status) (sworn_claims{$node})", "{{status}}")),
+            _lines("Others' results", ("max by (status) (sworn_claims{$node})", "{{status}}")),
             _lines(
                 "Checks per second",
                 (f"sum by (verdict) (rate(sworn_claims_checked_total{{$node}}{_RATE}))", "{{verdict}}"),
             ),
-            _lines("Our challenges", ("sum by (state) (sworn_challenges{$node})", "{{state}}")),
-            _lines("At risk in them", ("sum(sworn_exposure_wei{$node}) / 1e18", "ETH"), unit="ETH"),
+            _lines("Our challenges", ("max by (state) (sworn_challenges{$node})", "{{state}}")),
+            _lines("At risk in them", ("max(sworn_exposure_wei{$node}) / 1e18", "ETH"), unit="ETH"),
         ),
     ),
     (

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import select
 from tests.chaos.asked import Asked
+from tests.chaos.books import Books, judged
+from tests.chaos.crew import Crew
+from tests.chaos.scrape import scrape
 
 from sworn.chain.transactions import TransactionStatus
 from sworn.types import Status
@@ -17,6 +22,9 @@ from sworn.watcher.store.database import open_database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.tables import TRANSACTIONS
 
+#: Seconds until what is looked at every so often has been looked at.
+SETTLE_S: Final = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
@@ -25,6 +33,7 @@ class Judgement:
     asked: Asked
     folder: Path
     database_url: str
+    books: Books
 
     def summary(self) -> str:
         """In one line, for people."""
@@ -37,6 +46,42 @@ class Judgement:
         self._check_nonces()
         self._check_bonds()
         self._check_jobs()
+        self._check_costs()
+
+    def check_metrics(self, crew: Crew) -> None:
+        """Raises `AssertionError` unless what every replica shows is so, soon after everything has come to rest.
+
+        And unless a wrong value of any sample would have been noticed.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            crew.hurry()
+            time.sleep(1.0)
+            truth = self.books.truth()
+            scrapes = [scrape(address) for address in crew.addresses()]
+            found = self.books.discrepancies(scrapes, truth)
+            if not found:
+                break
+            assert time.monotonic() < deadline, "\n".join(found)
+        assert len(scrapes) == crew.size
+        for sample in judged(scrapes[0]):
+            wrong = scrapes[0].with_changed(sample, scrapes[0].samples[sample] * 2 + 1)
+            assert self.books.discrepancies([wrong, *scrapes[1:]], truth), f"a wrong {sample} goes unnoticed"
+
+    def _check_costs(self) -> None:
+        """The database knows what each transaction has cost, to the wei."""
+        gateway = self.asked.world.chain.gateway
+        database = open_database(self.database_url)
+        try:
+            query = select(TRANSACTIONS.c.transaction_hash, TRANSACTIONS.c.cost_wei)
+            with database.transaction() as connection:
+                rows = connection.execute(query.where(TRANSACTIONS.c.transaction_hash.is_not(None))).all()
+        finally:
+            database.close()
+        for row in rows:
+            receipt = gateway.receipt(bytes(row.transaction_hash))
+            assert receipt is not None
+            assert row.cost_wei == receipt.gas_used * receipt.effective_gas_price
 
     def _check_requests(self) -> None:
         """Each is answered and paid once, or ended with a signed failure, or refunded for lateness: nothing else."""

@@ -273,7 +273,11 @@ def test_metrics_add_up_to_requests_and_to_the_wei(node: Node) -> None:
     ended = sum(count for (event, _), count in events.items() if event in ("confirmed", "reverted", "abandoned"))
     assert submitted > 0
     assert submitted == ended + shown["sworn_pending_transactions"][()] == shown["sworn_transactions"]["confirmed",]
-    assert sum(shown["sworn_fees_wei_total"].values()) == before - world.chain.gateway.balance(sender)
+    paid_wei = before - world.chain.gateway.balance(sender)
+    assert sum(shown["sworn_fees_wei_total"].values()) == paid_wei
+    assert sum(Census(database=node.database).gas_paid().values()) == paid_wei
+    assert sum(shown["sworn_gas_paid_wei"].values()) == paid_wei
+    assert set(shown["sworn_nonce"].values()) == {float(world.chain.gateway.nonce(sender))}
     assert sum(shown["sworn_overdue_jobs"].values()) == 0
     assert Census(database=node.database).discrepancies(sender) == []
     assert shown["sworn_ready"] == {(): 1.0}
@@ -289,3 +293,29 @@ def test_work_that_nobody_does_makes_a_node_not_ready(node: Node) -> None:
 
     assert status == 503
     assert "unfinished" in json.loads(body)["components"]["work"]["detail"]
+
+
+def test_replica_that_stands_by_is_ready_and_says_so(node: Node) -> None:
+    """Two replicas that look the same leave nobody to ask who sends; one that waits is not one that fails."""
+    leads = [True]
+    readings = WatcherReadings(
+        Watched(
+            contracts=node.world.contracts,
+            database=node.database,
+            operator=node.world.operator.address,
+            senders=[node.world.transaction_signer.address],
+            result_signers=[],
+            models=[],
+            leads=lambda: leads[0],
+        )
+    )
+    said = []
+    for each in (True, False):
+        leads[0] = each
+        reading = readings.database()
+        (part,) = (part for part in reading.components if part.name == "lead")
+        (figure,) = (figure.value for figure in reading.figures if figure.name == "sworn_leader")
+        said.append((part.standing.name, part.detail.partition(":")[0], figure))
+    readings.close()
+
+    assert said == [("OK", "leads", 1.0), ("OK", "stands by", 0.0)]

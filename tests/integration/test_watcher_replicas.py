@@ -19,7 +19,7 @@ from tests.support.store_rows import ORACLE, SENDER, STREAM, block, job, oath, r
 
 from sworn.errors import ConfigurationError, DigestConflict, LeadershipLost, StoreError, StoreUnavailable
 from sworn.types import RequestId
-from sworn.watcher.replica import Replica
+from sworn.watcher.replica import YIELD_S, Replica
 from sworn.watcher.store import migration
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.jobs import JobStore
@@ -316,3 +316,53 @@ def test_database_error_of_another_kind_is_not_said_to_pass(opened: Callable[[],
     with pytest.raises(StoreError) as raised, opened().transaction() as connection:
         connection.exec_driver_sql("SELECT nothing FROM nowhere")
     assert not isinstance(raised.value, StoreUnavailable)
+
+
+def leads_soon(replica: Replica) -> bool:
+    """Whether a replica leads once the server has noticed that the session before is over."""
+    deadline = time.monotonic() + 5
+    while not replica.leads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return replica.leads()
+
+
+def test_leader_that_cannot_work_leaves_its_place_to_one_that_can(replicas: Callable[..., Replica]) -> None:
+    """A leader without a node holds its locks all the same: a standby whose node is well would wait for ever."""
+    fit, now = [True], [1_000.0]
+    first = replicas("first", fit=lambda: fit[0], clock=lambda: now[0])
+    second = replicas("second")
+    assert first.leads() and not second.leads()
+    fit[0] = False
+    assert not first.leads()
+    assert leads_soon(second)
+    now[0] += YIELD_S + 1
+    assert not first.leads()
+    assert second.leads()
+
+
+def test_leader_that_cannot_work_leads_on_where_nobody_takes_over(replicas: Callable[..., Replica]) -> None:
+    """What fails may be a part of the work: without anybody else the rest is still done, and nothing swings."""
+    fit, now = [True], [1_000.0]
+    first = replicas("first", fit=lambda: fit[0], clock=lambda: now[0])
+    assert first.leads()
+    fit[0] = False
+    # Nobody else is there at all.
+    assert first.leads()
+    replicas("second")
+    assert not first.leads()
+    now[0] += YIELD_S + 1
+    assert leads_soon(first)
+    now[0] += YIELD_S
+    assert first.leads()
+
+
+def test_leader_that_recovers_while_its_place_is_free_takes_it_again(replicas: Callable[..., Replica]) -> None:
+    """A node that was gone for a moment must not cost a pause as well."""
+    fit = [True]
+    first = replicas("first", fit=lambda: fit[0])
+    replicas("second")
+    assert first.leads()
+    fit[0] = False
+    assert not first.leads()
+    fit[0] = True
+    assert leads_soon(first)

@@ -96,6 +96,16 @@ class Faults:
     methods: tuple[str, ...] = ()
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of clients that were killed while it answered them."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Cut(Exception):
     """The connection ends here."""
 
@@ -113,8 +123,7 @@ class FaultyRpc:
         self._closing = threading.Event()
         self._local = threading.local()
         self._last: dict[str, Any] | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -144,7 +153,11 @@ class FaultyRpc:
 
     def answer(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body for a request. Raises `_Cut` when there is none."""
-        asked = json.loads(body)
+        try:
+            asked = json.loads(body)
+        except json.JSONDecodeError as error:
+            # Whoever asked was killed while it did.
+            raise _Cut from error
         faults = self.faults
         items = asked if isinstance(asked, list) else [asked]
         self.counts.update(item["method"] for item in items)

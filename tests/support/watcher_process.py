@@ -90,6 +90,8 @@ def main(orders_file: str) -> None:
     folder = Path(orders_file).parent
     stop = Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    with (folder / "lives").open("a") as lives:
+        lives.write(".")
     database = open_database(f"sqlite:///{folder}/watcher.db")
     upgrade(database)
     profile = Profile(orders["profile"])

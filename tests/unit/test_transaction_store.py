@@ -163,7 +163,7 @@ def test_queries_of_every_round_use_an_index(database: Database, store: SqlTrans
         ]
     live, in_flight, ended, highest = plans
     # A status or a nonce among what is looked up by: the sender alone has sent all of them.
-    assert "(sender=? AND status=?" in live and "(sender=? AND status=?" in in_flight
+    assert "(status=? AND sender=?" in live and "(status=? AND sender=?" in in_flight
     assert "nonce>?" in ended
     assert "uq_transactions" in highest or "sqlite_autoindex_transactions" in highest
     assert not any("SCAN" in plan for plan in plans)

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
+from tests.support.databases import KINDS, opened
 
 from sworn.chain.transactions import TransactionStatus
 from sworn.errors import StoreError
 from sworn.types import Address
 from sworn.watcher.challenger.claims import ClaimStatus
 from sworn.watcher.jobs import JobStatus
+from sworn.watcher.store import census as census_module
 from sworn.watcher.store.census import Census, read_only, release, require_writable
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.migration import upgrade
+from sworn.watcher.store.oaths import insert_new
 from sworn.watcher.store.tables import (
     ATTEMPTS,
     BLOCKS,
@@ -26,6 +29,7 @@ from sworn.watcher.store.tables import (
     JOBS,
     ORIGIN,
     SIGNED_DIGESTS,
+    STATEMENTS,
     TRANSACTIONS,
 )
 
@@ -282,3 +286,27 @@ def test_database_that_cannot_be_written_is_found_out(database: Database) -> Non
 
     with pytest.raises(StoreError):
         require_writable(database)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_statements_are_counted_without_reading_them_all(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one table that grows for ever is shown every minute: what that costs must not grow with it."""
+    with opened(kind, tmp_path) as several:
+        assert Census(database=several).rows()["statements"] == 0
+        rows = [
+            {"operator": SENDER, "model_id": HASH, "input_root": number.to_bytes(32, "big"), "output_root": HASH}
+            for number in range(1, 31)
+        ]
+        with several.transaction() as connection:
+            connection.execute(insert(STATEMENTS), rows)
+            # One that is there already takes no place.
+            insert_new(connection, STATEMENTS, rows[:3])
+        assert Census(database=several).rows()["statements"] == 30
+        if several.is_postgresql:
+            monkeypatch.setattr(census_module, "_COUNTED", 10)
+            assert Census(database=several).rows()["statements"] == 10
+            with several.transaction() as connection:
+                connection.exec_driver_sql("ANALYZE statements")
+            assert Census(database=several).rows()["statements"] == 30

@@ -95,6 +95,19 @@ def test_source_that_is_stuck_makes_status_not_ready() -> None:
     assert [each.name for each in watched.status().failing] == ["loop", "part"]
 
 
+def test_source_with_little_patience_is_given_up_sooner() -> None:
+    """A node that takes connections and answers nothing must not leave a leader ready for minutes."""
+    clock = Hand()
+    quick = Source(name="quick", every_s=10, read=Reading, advice="mend it", patience_s=30)
+    watched = observer(quick, source(Reading, "slow", every_s=10), clock=clock)
+    watched.look()
+    clock.now += 39
+    assert watched.status().ready
+    clock.now += 2
+
+    assert [each.name for each in watched.status().failing] == ["quick"]
+
+
 def test_source_that_hangs_holds_up_nobody_else() -> None:
     """A node that does not answer must hide neither the database's trouble nor the loop's."""
     release = threading.Event()

@@ -122,6 +122,7 @@ class Turn:
             transaction_hash=receipt.transaction_hash,
             block_number=receipt.block_number,
             succeeded=receipt.succeeded and not attempt.cancels,
+            cost_wei=receipt.gas_used * receipt.effective_gas_price,
             note="",
         )
 
@@ -295,5 +296,6 @@ def _unmined(record: TransactionRecord) -> TransactionRecord:
         transaction_hash=None,
         block_number=None,
         succeeded=None,
+        cost_wei=None,
         note="",
     )

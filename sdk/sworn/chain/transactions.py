@@ -88,6 +88,8 @@ class TransactionRecord:
     transaction_hash: bytes | None = None
     block_number: int | None = None
     succeeded: bool | None = None
+    #: Gas used times its price; None while not mined.
+    cost_wei: int | None = None
     #: Type of the last error at broadcast, empty when the node took it.
     note: str = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,7 +18,11 @@ from sworn.watcher.settings import WatcherSettings
 from sworn.watcher.settings_replicas import ReplicaSettings
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.leadership import subjects_of
+from sworn.watcher.supervision import Pulse
 from sworn.watcher.traces import FileTraceStore
+
+#: Seconds of nothing but failing turns after which a leader offers the lead to other replicas.
+UNFIT_S: Final = 30.0
 
 
 @contextmanager
@@ -29,6 +34,7 @@ def replica(
     deployment: Deployment,
     senders: Sequence[Address],
     log: FilteringBoundLogger,
+    pulse: Pulse,
 ) -> Iterator[Replica]:
     """A process among those that share the database. Raises `StoreError`, `ConfigurationError`."""
     subjects = subjects_of(chain_id=deployment.chain_id, role=role, oracle=deployment.oracle, senders=senders)
@@ -40,6 +46,7 @@ def replica(
         lease_s=settings.lease_s,
         patience_s=settings.takeover_s,
         version=__version__,
+        fit=lambda: pulse.failing_s < UNFIT_S,
     )
     log.info("replica_named", replica=made.holder)
     try:

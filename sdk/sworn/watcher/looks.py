@@ -64,6 +64,9 @@ def balance_look(
         Figure(name="sworn_balance_wei", value=balance_wei, labels={"account": account})
         for account, balance_wei in balances.items()
     ]
+    for account in accounts:
+        labels = {"account": account, "source": "chain"}
+        figures.append(Figure(name="sworn_nonce", value=gateway.nonce(account), labels=labels))
     account, balance_wei = next(iter(balances.items()))
     advice = f"Send ether to {account}."
     if balance_wei == 0:
@@ -82,6 +85,7 @@ def transactions_look(census: Census, *, now: float, thresholds: Thresholds) -> 
     age_s = 0.0 if pending.since is None else max(now - pending.since, 0.0)
     figures = [
         *counted("sworn_transactions", "status", {each.value: n for each, n in census.transactions().items()}),
+        *gas_figures(census),
         Figure(name="sworn_pending_transactions", value=pending.count),
         Figure(name="sworn_pending_oldest_seconds", value=age_s),
     ]
@@ -89,6 +93,20 @@ def transactions_look(census: Census, *, now: float, thresholds: Thresholds) -> 
         advice = "See the runbook 'Stuck transaction'."
         return doubtful("transactions", f"the oldest of {pending.count} waits for {age_s:.0f} s", advice), figures
     return fine("transactions", f"{pending.count} wait to be mined"), figures
+
+
+def gas_figures(census: Census) -> Iterator[Figure]:
+    """What transactions have cost so far, by whichever process. Raises `StoreError`."""
+    for (account, kind), paid_wei in census.gas_paid().items():
+        yield Figure(name="sworn_gas_paid_wei", value=paid_wei, labels={"account": account, "kind": kind})
+
+
+def nonce_figures(census: Census, accounts: Sequence[Address]) -> Iterator[Figure]:
+    """The next nonces by the database, where it knows one. Raises `StoreError`."""
+    for account in accounts:
+        nonce = census.next_nonce(account)
+        if nonce is not None:
+            yield Figure(name="sworn_nonce", value=nonce, labels={"account": account, "source": "database"})
 
 
 def tables_look(census: Census) -> Callable[[], Reading]:

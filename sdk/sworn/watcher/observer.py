@@ -13,8 +13,13 @@ from sworn.errors import SwornError
 from sworn.watcher.status import Component, Figure, NodeStatus, Reading, Role, broken, doubtful, fine
 from sworn.watcher.supervision import Pulse
 
-#: Besides its period, what a look may take before it counts as stuck: a node that does not answer, and a busy database.
-_PATIENCE_S: Final = 90.0
+#: What a look may take before it counts as stuck: a busy database, hashing large files.
+PATIENCE_S: Final = 90.0
+#: The same of a look at the chain, which asks some ten things: a node that is slower is of no use to the loop either.
+CHAIN_PATIENCE_S: Final = 30.0
+#: Of the time, how much may go into counting rows, and by how much a period may grow for that.
+_COUNTING_SHARE: Final = 1 / 20
+_LONGEST_REST_S: Final = 60.0
 #: Turns may fail for so long before somebody should look: providers have moods.
 _TURNS_FAIL_S: Final = 60.0
 
@@ -28,6 +33,10 @@ class Source:
     read: Callable[[], Reading]
     #: What to do when it cannot be looked at.
     advice: str
+    #: What a look may take, besides the period, before it counts as stuck.
+    patience_s: float = PATIENCE_S
+    #: Whether it counts rows: the more there are the longer that takes, and the more rarely it is done.
+    counts: bool = False
 
 
 class Observer:
@@ -97,8 +106,9 @@ class Observer:
 
     def _watch(self, source: Source, stop: threading.Event) -> None:
         while not stop.is_set():
+            begun = self._clock()
             self._look_at(source)
-            stop.wait(source.every_s)
+            stop.wait(_pause_s(source, self._clock() - begun))
 
     def _look_at(self, source: Source) -> None:
         try:
@@ -114,7 +124,7 @@ class Observer:
         if last is None:
             return Reading(components=(broken(source.name, "not looked at yet", "Wait a moment."),))
         age_s = self._clock() - last[0]
-        if age_s <= source.every_s + _PATIENCE_S:
+        if age_s <= source.every_s + source.patience_s:
             return last[1]
         return Reading(components=(broken(source.name, f"the last look was {age_s:.0f} s ago", source.advice),))
 
@@ -132,3 +142,10 @@ class Observer:
     def _own_figures(self) -> Iterator[Figure]:
         yield Figure(name="sworn_up", value=float(self._pulse.alive))
         yield Figure(name="sworn_loop_silence_seconds", value=self._pulse.silence_s)
+
+
+def _pause_s(source: Source, spent_s: float) -> float:
+    """Seconds until the next look, after one that took so long."""
+    if not source.counts:
+        return source.every_s
+    return min(max(source.every_s, spent_s / _COUNTING_SHARE), source.every_s + _LONGEST_REST_S)

@@ -26,10 +26,11 @@ from sworn.watcher.looks import (
     ether,
     head_look,
     keys_look,
+    nonce_figures,
     tables_look,
     transactions_look,
 )
-from sworn.watcher.observer import Source
+from sworn.watcher.observer import CHAIN_PATIENCE_S, Source
 from sworn.watcher.policy import ServedModel
 from sworn.watcher.sealed_files import SealedFiles
 from sworn.watcher.status import Component, Figure, Reading, broken, doubtful, fine
@@ -85,13 +86,14 @@ class WatcherReadings:
         of = self._of
         database = "Check the database server, or the room on its disk: see the runbook 'Database full'."
         sources = [
-            Source(name="database", every_s=refresh_s, read=self.database, advice=database),
-            Source(name="tables", every_s=_ROWS_EVERY_S, read=tables_look(self._census), advice=database),
+            Source(name="database", every_s=refresh_s, read=self.database, advice=database, counts=True),
+            Source(name="tables", every_s=_ROWS_EVERY_S, read=tables_look(self._census), advice=database, counts=True),
             Source(
                 name="rpc",
                 every_s=max(refresh_s, _CHAIN_EVERY_S),
                 read=self.chain,
                 advice="Check the node, or use another endpoint: see the runbook 'RPC behind'.",
+                patience_s=CHAIN_PATIENCE_S,
             ),
             Source(
                 name="key",
@@ -113,7 +115,7 @@ class WatcherReadings:
     def database(self) -> Reading:
         """Writes, then counts. Raises `StoreError`."""
         require_writable(self._of.database)
-        now = self._of.clock()
+        now, leads = self._of.clock(), self._of.leads()
         jobs = self._census.jobs()
         late = self._census.overdue(
             now=now,
@@ -133,7 +135,7 @@ class WatcherReadings:
             *counted("sworn_overdue_jobs", "kind", _kinds(late)),
             *pending,
             *owed,
-            Figure(name="sworn_leader", value=float(self._of.leads())),
+            Figure(name="sworn_leader", value=float(leads)),
         ]
         if self._of.engine is not None:
             figures += _load(self._of.engine)
@@ -141,7 +143,13 @@ class WatcherReadings:
         if deadline is not None:
             left_s = deadline - (now + self._ahead_s)
             figures.append(Figure(name="sworn_deadline_seconds", value=left_s, labels={"duty": "answer"}))
-        components = (fine("database", "written to"), work_look(jobs, late), disputes, transactions)
+        components = (
+            fine("database", "written to"),
+            _lead(leads),
+            work_look(jobs, late),
+            disputes,
+            transactions,
+        )
         return Reading(components=components, figures=tuple(figures))
 
     def chain(self) -> Reading:
@@ -158,6 +166,8 @@ class WatcherReadings:
         offers = {model.model_id: contracts.offer_of(of.operator, model.model_id).active for model in of.models}
         figures += [
             *balance,
+            # After the chain's: what is signed in between is in the database first.
+            *nonce_figures(self._census, of.senders),
             Figure(name="sworn_stake_wei", value=account.stake_wei),
             Figure(name="sworn_free_stake_wei", value=free_wei),
             Figure(name="sworn_bonds_at_risk_wei", value=account.locked_wei),
@@ -247,6 +257,13 @@ def _load(engine: LoadReporter) -> Iterator[Figure]:
     yield Figure(name="sworn_engine_running", value=load.running)
     yield Figure(name="sworn_engine_queued", value=load.queued)
     yield Figure(name="sworn_engine_memory_bytes", value=load.memory_bytes)
+
+
+def _lead(leads: bool) -> Component:
+    """Which of several replicas this is."""
+    if leads:
+        return fine("lead", "leads: follows the chain and sends transactions")
+    return fine("lead", "stands by: runs models, and takes over when the leader is gone")
 
 
 def _kinds(late: Overdue) -> Mapping[str, int]:

@@ -27,6 +27,10 @@ _NAMESAKES: Final = 16
 _MAX_NAME: Final = 60
 #: Seconds without a sign of life after which a replica counts no longer.
 _GONE_S: Final = 600.0
+#: Seconds for which a leader that cannot work leaves its place to others, and until it does so again.
+YIELD_S, YIELD_AGAIN_S = 15.0, 75.0
+#: Seconds without one after which a replica is not there to take the lead.
+_PRESENT_S: Final = 4 * _SIGN_S
 
 
 class ReplicaRole(Protocol):
@@ -97,21 +101,26 @@ class Replica:
         lease_s: float = LEASE_S,
         patience_s: float = PATIENCE_S,
         version: str = "",
+        fit: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Takes a name, with a number where a living process has it, and leads nothing yet.
 
-        ``subjects`` come from `sworn.watcher.store.leadership.subjects_of`. Raises `StoreError`, `ConfigurationError`.
+        ``fit`` says whether this process does a leader's work; one that cannot, because its node is gone for example,
+        offers the lead to the others. ``subjects`` come from `sworn.watcher.store.leadership.subjects_of`. Raises
+        `StoreError`, `ConfigurationError`.
         """
         self._database = database
         self._log = log
         self._clock = clock
+        self._fit = fit
         self._trace_folder: str | None = None
         self._lease_s = lease_s
         self._version = version
         self._name = self._take_name(name[:_MAX_NAME])
         self._leadership = lead_by(database, subjects, holder=self._name, patience_s=patience_s)
         self._led = False
+        self._yield_until = self._yield_again = 0.0
         self._sign_at = 0.0
         self._register()
 
@@ -134,7 +143,7 @@ class Replica:
 
     def leads(self) -> bool:
         try:
-            leads = self._leadership.acquire()
+            leads = not self._yields() and self._leadership.acquire()
         except StoreError:
             self._tell(leads=False)
             raise
@@ -144,6 +153,20 @@ class Replica:
 
     def fence(self, connection: Connection) -> None:
         self._leadership.check(connection)
+
+    def _yields(self) -> bool:
+        """Leaves the lead to others for a moment, when this process cannot do its work. Raises `StoreError`.
+
+        Only for a moment: what cannot be done here may be a part of the work, and nobody may want the lead.
+        """
+        if self._fit():
+            return False
+        now = self._clock()
+        if self._led and now >= self._yield_again and self.others(within_s=_PRESENT_S):
+            self._yield_until, self._yield_again = now + YIELD_S, now + YIELD_AGAIN_S
+            self._leadership.release()
+            self._log.warning("leadership_offered", replica=self._name)
+        return now < self._yield_until
 
     def release(self) -> None:
         """Gives up lead and leases; the name stays until the process ends, or `close`. Raises `StoreError`."""
@@ -160,10 +183,10 @@ class Replica:
         self.release()
         self._locks.drop()
 
-    def others(self) -> dict[str, str | None]:
+    def others(self, *, within_s: float = _GONE_S) -> dict[str, str | None]:
         """Replicas that have shown themselves lately, without this one, and their trace folders."""
         query = select(REPLICAS.c.name, REPLICAS.c.trace_folder).where(
-            REPLICAS.c.name != self._name, REPLICAS.c.seen_at > database_time() - _GONE_S
+            REPLICAS.c.name != self._name, REPLICAS.c.seen_at > database_time() - within_s
         )
         with self._database.transaction() as connection:
             return {row.name: row.trace_folder for row in connection.execute(query)}

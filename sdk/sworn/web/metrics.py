@@ -53,6 +53,8 @@ class PrometheusTelemetry:
             name: Histogram(name, spread.meaning, spread.labels, buckets=spread.buckets, registry=self.registry)
             for name, spread in HISTOGRAMS.items()
         }
+        self._begun: set[tuple[str, ...]] = set()
+        self._begin("sworn_claims_checked")
         self._endpoints_known = _Endpoints()
         self.registry.register(self._endpoints_known)
 
@@ -61,7 +63,7 @@ class PrometheusTelemetry:
         self.registry.register(_State(status))
 
     def transaction(self, kind: str, event: str) -> None:
-        self._counters["sworn_transaction_events"].labels(self._kinds.word(kind), self._words.word(event)).inc()
+        self._count("sworn_transaction_events", self._kinds.word(kind), self._words.word(event))
 
     def fees_paid(self, kind: str, wei: int) -> None:
         self._counters["sworn_fees_wei"].labels(self._kinds.word(kind)).inc(max(wei, 0))
@@ -72,7 +74,7 @@ class PrometheusTelemetry:
 
     def rpc(self, endpoint: str, outcome: str, seconds: float) -> None:
         name = self._endpoints.word(endpoint)
-        self._counters["sworn_rpc_requests"].labels(name, self._words.word(outcome)).inc()
+        self._count("sworn_rpc_requests", name, self._words.word(outcome))
         self._spreads["sworn_rpc_seconds"].labels(name).observe(seconds)
 
     def endpoint_health(self, endpoint: str, healthy: bool, lag: int) -> None:
@@ -92,7 +94,18 @@ class PrometheusTelemetry:
         self._spreads["sworn_turn_seconds"].observe(seconds)
 
     def claim_checked(self, verdict: str) -> None:
-        self._counters["sworn_claims_checked"].labels(self._words.word(verdict)).inc()
+        self._count("sworn_claims_checked", self._words.word(verdict))
+
+    def _begin(self, name: str, *others: str) -> None:
+        """Shows at zero what alerts wait for."""
+        if (name, *others) not in self._begun:
+            self._begun.add((name, *others))
+            for awaited in COUNTERS[name].awaited:
+                self._counters[name].labels(*others, self._words.word(awaited))
+
+    def _count(self, name: str, *labels: str) -> None:
+        self._begin(name, *labels[:-1])
+        self._counters[name].labels(*labels).inc()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Everything in the form that the scraper asks for, and its media type."""

@@ -10,8 +10,17 @@ from sworn.chain.gateway import Gateway
 from sworn.types import Address
 from sworn.watcher.challenger.claims import ClaimStatus
 from sworn.watcher.challenger.store import PROPOSALS
-from sworn.watcher.looks import Thresholds, balance_look, counted, ether, head_look, tables_look, transactions_look
-from sworn.watcher.observer import Source
+from sworn.watcher.looks import (
+    Thresholds,
+    balance_look,
+    counted,
+    ether,
+    head_look,
+    nonce_figures,
+    tables_look,
+    transactions_look,
+)
+from sworn.watcher.observer import CHAIN_PATIENCE_S, Source
 from sworn.watcher.status import Component, Figure, Reading, broken, doubtful, fine
 from sworn.watcher.store.census import Census, Contests, read_only, release, require_writable
 from sworn.watcher.store.database import Database
@@ -44,9 +53,21 @@ class ChallengerReadings:
         database = "Check the database server, or the room on its disk: see the runbook 'Database full'."
         node = "Check the node, or use another endpoint: see the runbook 'RPC behind'."
         return (
-            Source(name="database", every_s=refresh_s, read=self.database, advice=database),
-            Source(name="tables", every_s=max(refresh_s, 60.0), read=tables_look(self._census), advice=database),
-            Source(name="rpc", every_s=max(refresh_s, 10.0), read=self.chain, advice=node),
+            Source(name="database", every_s=refresh_s, read=self.database, advice=database, counts=True),
+            Source(
+                name="tables",
+                every_s=max(refresh_s, 60.0),
+                read=tables_look(self._census),
+                advice=database,
+                counts=True,
+            ),
+            Source(
+                name="rpc",
+                every_s=max(refresh_s, 10.0),
+                read=self.chain,
+                advice=node,
+                patience_s=CHAIN_PATIENCE_S,
+            ),
         )
 
     def close(self) -> None:
@@ -81,7 +102,8 @@ class ChallengerReadings:
         if of.sender is None:
             return Reading(components=(rpc,), figures=tuple(figures))
         funds, balance = balance_look(of.gateway, (of.sender,), thresholds)
-        return Reading(components=(rpc, funds), figures=(*figures, *balance))
+        nonces = nonce_figures(self._census, (of.sender,))
+        return Reading(components=(rpc, funds), figures=(*figures, *balance, *nonces))
 
 
 def _work(parked: int, late: int) -> Component:

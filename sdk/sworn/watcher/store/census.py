@@ -21,16 +21,20 @@ from sworn.watcher.store.tables import (
     BLOCKS,
     CLAIMS,
     DEFENCES,
+    GAS_PAID,
     JOBS,
     METADATA,
     ORIGIN,
     SIGNED_DIGESTS,
+    STATEMENTS,
     TRANSACTIONS,
 )
 
 #: Jobs whose answer is owed: sworn, or about to be, and not on chain.
 _OWED: Final = tuple(status.value for status in (JobStatus.ANSWERED, JobStatus.PROPOSING, JobStatus.FAILING))
 _UNANSWERED: Final = (JobStatus.SEEN.value, *_OWED)
+#: Rows of PostgreSQL's that are counted one by one where there is an estimate of more.
+_COUNTED: Final = 10_000
 #: Jobs that a result of ours was journalled for.
 _SWORN: Final = tuple(
     status.value
@@ -128,19 +132,23 @@ class Census:
 
     def jobs(self) -> dict[JobStatus, int]:
         """How many jobs there are of each status, zeros included."""
-        return {status: self._counts(JOBS).get(status.value, 0) for status in JobStatus}
+        counts = self._counts(JOBS)
+        return {status: counts.get(status.value, 0) for status in JobStatus}
 
     def defences(self) -> dict[DefenceStatus, int]:
         """The same of disputes over results of ours."""
-        return {status: self._counts(DEFENCES).get(status.value, 0) for status in DefenceStatus}
+        counts = self._counts(DEFENCES)
+        return {status: counts.get(status.value, 0) for status in DefenceStatus}
 
     def claims(self) -> dict[ClaimStatus, int]:
         """The same of results that a challenger looks at."""
-        return {status: self._counts(CLAIMS).get(status.value, 0) for status in ClaimStatus}
+        counts = self._counts(CLAIMS)
+        return {status: counts.get(status.value, 0) for status in ClaimStatus}
 
     def transactions(self) -> dict[TransactionStatus, int]:
         """The same of transactions."""
-        return {status: self._counts(TRANSACTIONS).get(status.value, 0) for status in TransactionStatus}
+        counts = self._counts(TRANSACTIONS)
+        return {status: counts.get(status.value, 0) for status in TransactionStatus}
 
     def overdue(self, *, now: float, chain_now: float, after_s: float, min_time_left_s: float) -> Overdue:
         """Jobs that are late: by more than ``after_s``, or with less than ``min_time_left_s`` to their deadline.
@@ -175,6 +183,19 @@ class Census:
             row = connection.execute(query).one()
             return Pending(count=int(row[0]), since=row[1])
 
+    def gas_paid(self) -> dict[tuple[Address, str], int]:
+        """What transactions have cost (wei), by sender and kind, since there is this database."""
+        with self.database.transaction() as connection:
+            return {(Address(row.sender), row.kind): row.paid_wei for row in connection.execute(select(GAS_PAID))}
+
+    def next_nonce(self, sender: Address) -> int | None:
+        """One more than the highest nonce of a sender's transactions; None when there is none."""
+        # Named so that the index of nonces serves: a database belongs to one chain.
+        mine = (TRANSACTIONS.c.chain_id == select(ORIGIN.c.chain_id).scalar_subquery(), TRANSACTIONS.c.sender == sender)
+        with self.database.transaction() as connection:
+            highest = connection.execute(select(func.max(TRANSACTIONS.c.nonce)).where(*mine)).scalar()
+            return None if highest is None else int(highest) + 1
+
     def waiting_claims(self, *, before: float) -> int:
         """Results that were seen before a time (unix seconds), are unchecked, and were not put off."""
         late = (CLAIMS.c.status == ClaimStatus.SEEN.value, CLAIMS.c.created_at < before, CLAIMS.c.retry_at <= before)
@@ -189,10 +210,12 @@ class Census:
     def rows(self) -> dict[str, int]:
         """How many rows each table has."""
         with self.database.transaction() as connection:
-            return {
+            counts = {
                 table.name: int(connection.execute(select(func.count()).select_from(table)).scalar() or 0)
                 for table in METADATA.sorted_tables
+                if table is not STATEMENTS
             }
+            return counts | {STATEMENTS.name: self._statements(connection)}
 
     def size_bytes(self) -> int:
         """How much room the database takes."""
@@ -230,6 +253,21 @@ class Census:
         """
         with self.database.transaction() as connection:
             return [*_unsworn(connection), *_nonces(connection, sender), *_unfinished(connection)]
+
+    def _statements(self, connection: Connection) -> int:
+        """How many there are; it grows for ever, and is not read whole for that."""
+        if not self.database.is_postgresql:
+            # Nothing is ever removed from it.
+            return int(connection.execute(text("SELECT max(rowid) FROM statements")).scalar() or 0)
+        some = select(STATEMENTS.c.output_root).limit(_COUNTED).subquery()
+        count = int(connection.execute(select(func.count()).select_from(some)).scalar() or 0)
+        if count < _COUNTED:
+            return count
+        # What autovacuum has estimated; -1 before its first time.
+        estimate = connection.execute(
+            text("SELECT reltuples FROM pg_class WHERE oid = 'statements'::regclass")
+        ).scalar()
+        return max(count, int(estimate or 0))
 
     def _subjects(self, actions: Sequence[Action]) -> set[str]:
         """Results, as hex, for which a transaction of one of these kinds has succeeded."""

@@ -257,9 +257,11 @@ TRANSACTIONS = Table(
     Column("note", String(64), nullable=False),
     Column("margin_percent", SmallInteger, nullable=False, server_default="25"),
     Column("deadline", BigInteger, nullable=True),
+    #: Gas used times its price, once it is mined.
+    Column("cost_wei", Amount, nullable=True),
     Column("updated_at", Float(53), nullable=False),
     UniqueConstraint("chain_id", "sender", "nonce"),
-    Index("ix_transactions_live", "sender", "status", "nonce"),
+    Index("ix_transactions_live", "status", "sender", "nonce"),
 )
 
 #: Signed forms of a transaction, oldest first; they differ in fees only.
@@ -275,6 +277,16 @@ ATTEMPTS = Table(
     Column("signed_at", Float(53), nullable=False),
     #: 1 = this form is an empty transfer to ourselves that gives the nonce up.
     Column("cancels", SmallInteger, nullable=False, server_default="0"),
+)
+
+#: What all transactions of a sender have cost, by kind. INVARIANT: it changes in the transactions that change costs,
+#: and stays when rows go: neither a crash nor the end of a row loses a wei.
+GAS_PAID = Table(
+    "gas_paid",
+    METADATA,
+    Column("sender", String(42), primary_key=True),
+    Column("kind", String(200), primary_key=True),
+    Column("paid_wei", Amount, nullable=False),
 )
 
 #: Models, and models with inputs, whose runs took their worker down with them.

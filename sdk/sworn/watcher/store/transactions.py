@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,8 +12,8 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, sele
 
 from sworn.chain.transactions import ENDED, LIVE, Intent, SignedAttempt, TransactionRecord, TransactionStatus
 from sworn.types import Address
-from sworn.watcher.store.database import Database
-from sworn.watcher.store.tables import ATTEMPTS, TRANSACTIONS
+from sworn.watcher.store.database import Database, insert_once
+from sworn.watcher.store.tables import ATTEMPTS, GAS_PAID, TRANSACTIONS
 
 _LIVE = tuple(sorted(status.value for status in LIVE))
 _ENDED = tuple(sorted(status.value for status in ENDED))
@@ -94,9 +95,12 @@ class SqlTransactionStore:
         return select(TRANSACTIONS).where(TRANSACTIONS.c.sender == sender, TRANSACTIONS.c.chain_id == self.chain_id)
 
     def _put_rows(self, connection: Connection, records: Sequence[TransactionRecord]) -> None:
-        known: set[str] = set()
+        known: dict[str, tuple[int | None, int | None]] = {}
+        columns_known = (TRANSACTIONS.c.key, TRANSACTIONS.c.nonce, TRANSACTIONS.c.cost_wei)
         for chunk in _chunks([record.key for record in records]):
-            known |= set(connection.execute(select(TRANSACTIONS.c.key).where(TRANSACTIONS.c.key.in_(chunk))).scalars())
+            for row in connection.execute(select(*columns_known).where(TRANSACTIONS.c.key.in_(chunk))):
+                known[row.key] = (row.nonce, row.cost_wei)
+        _add_costs(connection, records, known)
         rows = [self._values(record) for record in records]
         changed = [{**row, "changed_key": row["key"]} for row in rows if row["key"] in known]
         # A nonce may pass from one record to another: it is let go before it is taken.
@@ -129,6 +133,7 @@ class SqlTransactionStore:
             "urgent": int(intent.urgent),
             "margin_percent": intent.margin_percent,
             "deadline": intent.deadline,
+            "cost_wei": record.cost_wei,
             "status": record.status.value,
             "nonce": record.nonce,
             "gas": record.gas,
@@ -138,6 +143,26 @@ class SqlTransactionStore:
             "note": record.note,
             "updated_at": self.clock(),
         }
+
+
+def _add_costs(
+    connection: Connection, records: Sequence[TransactionRecord], known: Mapping[str, tuple[int | None, int | None]]
+) -> None:
+    """Brings the totals to what these records have cost."""
+    changes: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        nonce, counted_wei = known.get(record.key, (None, None))
+        # A key that starts anew, with another nonce, gives nothing back: what it had mined before was paid. The same
+        # nonce without a cost left its block.
+        before_wei = (counted_wei or 0) if nonce == record.nonce else 0
+        changes[record.sender, record.intent.kind] += (record.cost_wei or 0) - before_wei
+    for (sender, kind), change_wei in sorted(changes.items()):
+        if not change_wei:
+            continue
+        mine = (GAS_PAID.c.sender == sender, GAS_PAID.c.kind == kind)
+        insert_once(connection, GAS_PAID, {"sender": sender, "kind": kind, "paid_wei": 0})
+        paid_wei = connection.execute(select(GAS_PAID.c.paid_wei).where(*mine).with_for_update()).scalar_one()
+        connection.execute(update(GAS_PAID).where(*mine).values(paid_wei=paid_wei + change_wei))
 
 
 def _put_attempts(connection: Connection, records: Sequence[TransactionRecord]) -> None:
@@ -209,6 +234,7 @@ def _record(row: Mapping[Any, Any], attempts: tuple[SignedAttempt, ...]) -> Tran
         transaction_hash=row["transaction_hash"],
         block_number=row["block_number"],
         succeeded=None if row["succeeded"] is None else bool(row["succeeded"]),
+        cost_wei=row["cost_wei"],
         note=row["note"],
     )
 
