@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import requests
 
 from sworn.abi import interface
@@ -29,21 +32,35 @@ def past(stage: Stage, count: int) -> dict[str, Any]:
     begun = stage.gateway.block("latest").number + 1
     blocks = -(-count // PER_BLOCK)
     rpc(stage.url, "anvil_mine", hex(blocks))
-    with _serving(stage, begun, blocks) as url:
+    with _serving(stage, begun, blocks) as (url, node):
         started = time.monotonic()
         with watching(stage, "past", url=url) as watcher:
             ready = time.monotonic()
             while (behind := _behind(watcher.folder / "log", begun + blocks - 1)) and time.monotonic() - ready < 600:
                 time.sleep(0.2)
             ended = time.monotonic()
+            spent = {"watcher": _processor_s(watcher.pid), "node": _processor_s(node)}
+            peak = _peak_mib(watcher.pid)
     if behind:
         raise SystemExit(f"{behind} blocks are left\n{(watcher.folder / 'log').read_text()[-3000:]}")
     return {
         "requests": count,
         "startup_s": round(ended - started, 1),
         "of_it_reading_the_past_s": round(ended - ready, 1),
+        "processor_s": spent,
+        "peak_memory_mib": peak,
         "made_up_by": "a node in front of anvil that serves generated logs and states",
     }
+
+
+def _processor_s(pid: int) -> float:
+    spent = psutil.Process(pid).cpu_times()
+    return round(spent.user + spent.system, 1)
+
+
+def _peak_mib(pid: int) -> int:
+    told = Path(f"/proc/{pid}/status").read_text()
+    return int(told.split("VmHWM:")[1].split()[0]) // 1024
 
 
 def _behind(log: Any, last: int) -> int:
@@ -52,23 +69,22 @@ def _behind(log: Any, last: int) -> int:
 
 
 @contextmanager
-def _serving(stage: Stage, begun: int, blocks: int) -> Iterator[str]:
+def _serving(stage: Stage, begun: int, blocks: int) -> Iterator[tuple[str, int]]:
+    """The node's URL and process."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    words = {
-        "oracle": stage.deployment.oracle,
-        "operator": stage.operator.address[2:].lower().rjust(64, "0"),
-        "model": stage.model.model_id.hex(),
-        "topic": "0x" + interface("InferenceOracle").topic("InferenceRequested").hex(),
-        "state": "0x" + interface("InferenceOracle").selector("stateOf").hex(),
-        "now": stage.gateway.block("latest").timestamp,
+    past = _Past(
+        operator=stage.operator.address[2:].lower().rjust(64, "0"),
+        model=stage.model.model_id.hex(),
+        oracle=stage.deployment.oracle,
+        now=stage.gateway.block("latest").timestamp,
         # Whoever reads logs compares their blocks with the chain's.
-        "hashes": _hashes(stage.url, range(begun, begun + blocks)),
-    }
-    node = context.Process(target=_serve, args=(sender, stage.url, words, begun, blocks), daemon=True)
+        hashes=_hashes(stage.url, range(begun, begun + blocks)),
+    )
+    node = context.Process(target=_serve, args=(sender, stage.url, past), daemon=True)
     node.start()
     try:
-        yield f"http://127.0.0.1:{receiver.recv()}"
+        yield f"http://127.0.0.1:{receiver.recv()}", node.pid or 0
     finally:
         node.kill()
 
@@ -82,7 +98,7 @@ def _hashes(url: str, numbers: range) -> dict[int, str]:
     return {answer["id"]: answer["result"]["hash"] for answer in answers}
 
 
-def _serve(sender: Any, url: str, words: dict[str, Any], begun: int, blocks: int) -> None:
+def _serve(sender: Any, url: str, past: _Past) -> None:
     session = requests.Session()
 
     class Node(BaseHTTPRequestHandler):
@@ -91,13 +107,13 @@ def _serve(sender: Any, url: str, words: dict[str, Any], begun: int, blocks: int
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             many = asked if isinstance(asked, list) else [asked]
-            own = {each["id"]: text for each in many if (text := _answer(each, words, begun, blocks)) is not None}
+            own = {each["id"]: text for each in many if (text := past.answer(each)) is not None}
             rest = [each for each in many if each["id"] not in own]
             if rest:
                 answers = session.post(url, json=rest, timeout=60).json()
-                own |= {each["id"]: json.dumps(each) for each in answers}
+                own |= {each["id"]: json.dumps(each).encode() for each in answers}
             texts = [own[each["id"]] for each in many]
-            body = (f"[{','.join(texts)}]" if isinstance(asked, list) else texts[0]).encode()
+            body = b"[%b]" % b",".join(texts) if isinstance(asked, list) else texts[0]
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -112,32 +128,55 @@ def _serve(sender: Any, url: str, words: dict[str, Any], begun: int, blocks: int
     server.serve_forever()
 
 
-def _answer(asked: dict[str, Any], words: dict[str, Any], begun: int, blocks: int) -> str | None:
-    if asked["method"] == "eth_getLogs" and words["topic"] in json.dumps(asked["params"][0]["topics"]):
+class _Past:
+    """What the node makes up. All blocks have the same logs but for numbers and hashes, which are put in when asked."""
+
+    def __init__(self, *, operator: str, model: str, oracle: str, now: int, hashes: dict[int, str]) -> None:
+        contract = interface("InferenceOracle")
+        self._topic = "0x" + contract.topic("InferenceRequested").hex()
+        self._state = "0x" + contract.selector("stateOf").hex()
+        self._hashes = hashes
+        logs = [
+            _log(index, operator=operator, model=model, oracle=oracle, now=now, topic=self._topic)
+            for index in range(PER_BLOCK)
+        ]
+        parts = re.split("<(identity|number|hash)>", ",".join(logs))
+        self._names = parts[1::2]
+        self._parts = [part.encode() for part in parts]
+
+    def answer(self, asked: dict[str, Any]) -> bytes | None:
+        """The answer to a question about the past; None for any other."""
+        if asked["method"] == "eth_getLogs" and self._topic in json.dumps(asked["params"][0]["topics"]):
+            return self._logs(asked)
+        if asked["method"] == "eth_call" and asked["params"][0]["data"].startswith(self._state + "ff"):
+            # Finalized long ago, as most requests of the past are.
+            return b'{"jsonrpc":"2.0","id":%d,"result":"0x%064x%0384x"}' % (asked["id"], 3, 0)
+        return None
+
+    def _logs(self, asked: dict[str, Any]) -> bytes:
         first, last = (int(asked["params"][0][name], 16) for name in ("fromBlock", "toBlock"))
-        numbers = range(max(first, begun), min(last, begun + blocks - 1) + 1)
+        numbers = range(max(first, min(self._hashes)), min(last, max(self._hashes)) + 1)
         if len(numbers) * PER_BLOCK > MOST_LOGS:
             error = {"code": -32005, "message": f"query returned more than {MOST_LOGS} results"}
-            return json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error})
-        logs = ",".join(_log(number, index, words) for number in numbers for index in range(PER_BLOCK))
-        return f'{{"jsonrpc":"2.0","id":{asked["id"]},"result":[{logs}]}}'
-    if asked["method"] == "eth_call" and asked["params"][0]["data"].startswith(words["state"] + "ff"):
-        # Finalized long ago, as most requests of the past are.
-        state = "3".rjust(64, "0") + 64 * 6 * "0"
-        return json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": "0x" + state})
-    return None
+            return json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}).encode()
+        blocks = b",".join(self._block(number) for number in numbers)
+        return b'{"jsonrpc":"2.0","id":%d,"result":[%b]}' % (asked["id"], blocks)
+
+    def _block(self, number: int) -> bytes:
+        told = {"identity": b"%031x" % number, "number": b"%#x" % number, "hash": self._hashes[number].encode()}
+        parts = self._parts.copy()
+        parts[1::2] = [told[name] for name in self._names]
+        return b"".join(parts)
 
 
-def _log(number: int, index: int, words: dict[str, Any]) -> str:
-    names_nobody, lives = index < _OPEN, index >= PER_BLOCK - _LIVE
-    identity = "ff" + f"{number:031x}{index:031x}"
-    operator = "0" * 64 if names_nobody else words["operator"]
-    deadline = words["now"] + (_DAY_S if lives else -7 * _DAY_S)
-    someone = words["operator"]
-    fields = f"{words['model']}{'22' * 32}{someone}{operator}{someone}{1:064x}{0:064x}{0:064x}{60:064x}{deadline:064x}"
+def _log(index: int, *, operator: str, model: str, oracle: str, now: int, topic: str) -> str:
+    identity = f"ff<identity>{index:031x}"
+    named = "0" * 64 if index < _OPEN else operator
+    deadline = now + (_DAY_S if index >= PER_BLOCK - _LIVE else -7 * _DAY_S)
+    fields = f"{model}{'22' * 32}{operator}{named}{operator}{1:064x}{0:064x}{0:064x}{60:064x}{deadline:064x}"
     data = f"{fields}{0:064x}{index:064x}{0x1A0:064x}{64:064x}{'33' * 64}"
     return (
-        f'{{"address":"{words["oracle"]}","topics":["{words["topic"]}","0x{identity}","0x{words["model"]}",'
-        f'"0x{operator}"],"data":"0x{data}","blockNumber":"{number:#x}","blockHash":"{words["hashes"][number]}",'
-        f'"transactionHash":"0x{identity}","transactionIndex":"{index:#x}","logIndex":"{index:#x}","removed":false}}'
+        f'{{"address":"{oracle}","topics":["{topic}","0x{identity}","0x{model}","0x{named}"],"data":"0x{data}",'
+        f'"blockNumber":"<number>","blockHash":"<hash>","transactionHash":"0x{identity}",'
+        f'"transactionIndex":"{index:#x}","logIndex":"{index:#x}","removed":false}}'
     )

@@ -133,6 +133,7 @@ class Watching:
     """A watcher that runs."""
 
     folder: Path
+    pid: int
     processors: Processors
 
 
@@ -150,7 +151,7 @@ def watching(stage: Stage, name: str, *, url: str = "", max_results: int = 100) 
             _await(lambda: "watcher_started" in (folder / "log").read_text() or run.poll() is not None)
             if run.poll() is not None:
                 raise SystemExit((folder / "log").read_text()[-3000:])
-            yield Watching(folder=folder, processors=Processors(run.pid))
+            yield Watching(folder=folder, pid=run.pid, processors=Processors(run.pid))
             run.send_signal(signal.SIGTERM)
             run.wait(timeout=60)
         finally:
@@ -239,7 +240,7 @@ max_results = {max_results}
 
 [service]
 max_in_flight = 2000
-queue = 512
+queue = 2000
 """
 
 

@@ -9,13 +9,16 @@ from sworn.chain.endpoints import FailoverGateway, SecondOpinion
 from sworn.chain.endpoints_node import Notice, NoticeKind
 from sworn.chain.endpoints_policy import CrossCheck, FailoverPolicy, OneByOne, Together
 from sworn.chain.gateway import Call, Log
+from sworn.chain.log_window import LogWindow
 from sworn.errors import (
     ChainError,
     ChainIdMismatch,
     ConfigurationError,
     ContractRevert,
     EndpointsDisagree,
+    LogRangeRefused,
     RateLimited,
+    SwornError,
     TransactionKnown,
     TransientChainError,
 )
@@ -308,11 +311,12 @@ def test_gateway_on_another_chain_is_refused_at_the_start() -> None:
         FailoverGateway([])
 
 
-def test_gateway_start_with_one_node_down_asks_its_chain_when_it_is_back() -> None:
-    """A node that was down at the start is not trusted for that."""
+@pytest.mark.parametrize("error", [DOWN, ChainError("eth_chainId: unknown key"), ConfigurationError("HTTP 401")])
+def test_gateway_start_with_one_node_down_asks_its_chain_when_it_is_back(error: SwornError) -> None:
+    """A node that was down at the start, or would not have us, stops nobody, and is not trusted for that."""
     clock, chain = Clock(), MemoryGateway(identity=5)
     late = FaultyGateway(chain, clock)
-    late.error = DOWN
+    late.error = error
     right = MemoryGateway()
     gateway = FailoverGateway(
         [endpoint_over(late, "a", clock, chain_id=31337), endpoint_over(right, "b", clock, chain_id=31337)],
@@ -444,3 +448,21 @@ def test_gateway_threads_do_not_wait_for_a_node_that_hangs() -> None:
     assert done == [1]
     gate.set()
     together.close()
+
+
+def test_gateway_refuses_more_logs_than_are_to_be_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A range is put together from many answers: where requests are dense, all of it would not fit into memory."""
+    monkeypatch.setattr("sworn.chain.endpoints_node.MOST_LOGS", 3)
+    nodes = Nodes(2)
+    for _ in range(10):
+        nodes.chain.mine(emissions=[Emission(address=CONTRACT, topics=(TOPIC,))])
+    nodes.head()
+    every = nodes.chain.logs(addresses=[CONTRACT], topics=[TOPIC], from_block=1, to_block=20)
+    assert len(every) == 11
+    for endpoint in nodes.gateway.circle.endpoints:
+        endpoint.window = LogWindow(2)
+    with pytest.raises(LogRangeRefused, match="alone have"):
+        nodes.logs(1, 20)
+    # It is nobody's fault, and whoever asks for less gets all of them.
+    assert not any(endpoint.breaker.resting for endpoint in nodes.gateway.circle.endpoints)
+    assert [log for first in range(1, 21, 2) for log in nodes.logs(first, first + 1)] == every

@@ -274,6 +274,19 @@ def test_follower_crowded_ranges_become_smaller() -> None:
     assert sum(sizes) == 600
 
 
+def test_follower_begins_with_a_small_range_and_reads_a_quiet_chain_in_few_steps() -> None:
+    """How crowded a chain is nobody knows before: with a million requests, a large first step fills the memory."""
+    gateway = MemoryGateway()
+    gateway.mine(1_000)
+    follower = _follower(gateway, max_range=2_000)
+    history: tuple[BlockId, ...] = ()
+    ends = []
+    while not history or history[-1].number < 1_000:
+        history = follower.step(history).history
+        ends.append(history[-1].number)
+    assert ends[0] < 100 and len(ends) <= 6
+
+
 @settings(max_examples=60, deadline=None)
 @given(moves=st.lists(st.tuples(st.sampled_from(["mine", "log", "reorg", "follow"]), st.integers(1, 4)), max_size=30))
 def test_follower_any_history_agrees_with_the_chain(moves: list[tuple[str, int]]) -> None:

@@ -167,6 +167,13 @@ def test_request_at_the_head_becomes_a_job_without_a_question(past: Past) -> Non
     assert (_followed(past)[0], past.asked) == ({identity}, [])
 
 
+def test_crowd_of_new_requests_becomes_jobs_without_a_question(past: Past) -> None:
+    """A question for each of them would keep the engine waiting for seconds, just when there is the most to do."""
+    new = {past.add(number, deadline=NOW + 1000) for number in range(3)}
+    past.logs = [replace(log, block_number=HEAD.number - 1) for log in past.logs]
+    assert (_followed(past)[0], past.asked) == (new, [])
+
+
 def test_request_whose_state_cannot_be_read_is_kept(past: Past) -> None:
     """Silence of a node is no reason to forget a request."""
     identity = past.add(1, deadline=NOW + 1000)

@@ -13,7 +13,7 @@ from sworn.chain.transactions import Intent, TransactionRecord, TransactionSende
 from sworn.errors import ContractRevert, SenderBusy, SwornError, TransactionUnderpriced, TransientChainError
 from sworn.types import Answer, CallbackKind, RequestState, Status
 from sworn.watcher.contracts import Contracts
-from sworn.watcher.jobs import Action, Decision, Job, JobStatus
+from sworn.watcher.jobs import RECHECK_S, Action, Decision, Job, JobStatus
 from sworn.watcher.logs import make_logger
 from sworn.watcher.looking import Mishap, Sight, View
 from sworn.watcher.store.database import open_database
@@ -195,7 +195,7 @@ def test_poison_in_a_batch_is_found_by_halves(bench: Bench) -> None:
     bench.desk.refuse = lambda intent: revert if _carries(bench, intent, 2) else None
     carried = bench.carry()
     assert [job.request_id.hex() for job, _ in carried.failed] == [poison]
-    assert {bench.job(number).due_at for number in (1, 3)} == {HEAD.timestamp + 1}
+    assert {bench.job(number).due_at for number in (1, 3)} == {HEAD.timestamp + RECHECK_S}
     assert bench.job(2).due_at == 0
 
 

@@ -35,6 +35,8 @@ from sworn.types import Address
 ABOUT_THE_QUESTION: Final = (ContractRevert, TransactionRejected, TransactionReverted)
 #: Range of the first log query, where nothing else is said.
 DEFAULT_LOG_RANGE: Final = 10_000
+#: Logs of one answer that is put together from several.
+MOST_LOGS: Final = 100_000
 #: Blocks by which a head may grow between two looks without having to show the block below it.
 _PLAIN_GROWTH: Final = 64
 
@@ -173,9 +175,13 @@ class Endpoint(Relay):
         while first <= to_block:
             last = min(first + self.window.size - 1, to_block)
             part = self._range(addresses, topics, first, last)
-            if part is not None:
-                found += part
-                first = last + 1
+            if part is None:
+                continue
+            found += part
+            first = last + 1
+            if len(found) > MOST_LOGS and first <= to_block:
+                # All of them are held in memory at once: whoever asks is to ask for less.
+                raise LogRangeRefused(f"blocks {from_block} to {last} alone have {len(found)} logs")
         return in_order(found)
 
     def _require_parent(self, head: Block) -> None:

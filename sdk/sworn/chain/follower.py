@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter, lt
 from typing import Final, Protocol
 
 from sworn.chain.gateway import Block, Gateway, Log, Topic
@@ -23,8 +24,11 @@ __all__ = ["BlockId", "Finality", "Follower", "LogFollower", "Step", "in_order"]
 #: Depth above which the block hash of every log is compared with its header. Deeper, where ranges hold a million logs,
 #: only the ends of a range are: a chain that changes there changes its end as well.
 VERIFIED_DEPTH: Final = 64
+#: Blocks of the first step: how crowded a chain is shows only once some of it has been read.
+_FIRST_RANGE: Final = 64
 #: Steps in a row in which the node changed its mind, after which it is left alone for a while.
 _MAX_FRUITLESS: Final = 3
+_PLACE: Final = attrgetter("block_number", "log_index")
 
 
 class Finality(Enum):
@@ -83,7 +87,7 @@ class LogFollower:
 
     def __post_init__(self) -> None:
         self._followed = frozenset(address.lower() for address in self.addresses)
-        self._window = LogWindow(self.max_range, most_logs=self.max_logs)
+        self._window = LogWindow(self.max_range, most_logs=self.max_logs, first=_FIRST_RANGE)
 
     def step(self, history: Sequence[BlockId]) -> Step:
         """The next logs, or a rewind, or nothing. Raises `ChainError` when the node fails or contradicts itself."""
@@ -162,21 +166,27 @@ class LogFollower:
 
     def _check(self, logs: Sequence[Log], first: int, last: Block, head: Block) -> None:
         """Raises `TransientChainError` unless the logs are of these blocks and contracts."""
+        # A range has a handful of contracts and of blocks, and perhaps very many logs.
+        blocks = sorted({(log.block_number, log.block_hash) for log in logs})
+        strange = any(address.lower() not in self._followed for address in {log.address for log in logs})
+        if strange or (blocks and not first <= blocks[0][0] <= blocks[-1][0] <= last.number):
+            raise TransientChainError("the node answered with logs that were not asked for")
         hashes = {last.number: last.hash}
-        for log in logs:
-            if not first <= log.block_number <= last.number or log.address.lower() not in self._followed:
-                raise TransientChainError("the node answered with logs that were not asked for")
-            known = hashes.get(log.block_number)
-            if known is None and log.block_number > head.number - VERIFIED_DEPTH:
-                known = self._header(log.block_number, head).hash
-            if hashes.setdefault(log.block_number, known or log.block_hash) != log.block_hash:
-                raise TransientChainError(f"the node's logs of block {log.block_number} are of another block")
+        for number, block_hash in blocks:
+            known = hashes.get(number)
+            if known is None and number > head.number - VERIFIED_DEPTH:
+                known = self._header(number, head).hash
+            if hashes.setdefault(number, known or block_hash) != block_hash:
+                raise TransientChainError(f"the node's logs of block {number} are of another block")
 
 
 def in_order(logs: Sequence[Log]) -> list[Log]:
     """The logs in chain order, each once. Raises `TransientChainError` when two claim to be the same one."""
+    places = list(map(_PLACE, logs))
+    if all(map(lt, places, places[1:])):
+        return list(logs)
     ordered: list[Log] = []
-    for log in sorted(logs, key=lambda item: (item.block_number, item.log_index)):
+    for log in sorted(logs, key=_PLACE):
         if not ordered or (log.block_number, log.log_index) != (ordered[-1].block_number, ordered[-1].log_index):
             ordered.append(log)
         elif log != ordered[-1]:

@@ -9,12 +9,15 @@ _FORGET_AFTER: Final = 100
 
 
 class LogWindow:
-    """The range that one node is known to serve: doubled until it is refused, then halved towards the limit."""
+    """The range that one node is known to serve: doubled until it is refused, then halved towards the limit.
 
-    def __init__(self, limit: int, *, most_logs: int | None = None) -> None:
+    ``first`` is the range to begin with; None = the limit itself.
+    """
+
+    def __init__(self, limit: int, *, most_logs: int | None = None, first: int | None = None) -> None:
         self._limit = limit
         self._most_logs = most_logs
-        self._size = limit
+        self._size = limit if first is None else min(first, limit)
         self._good = 0
         #: The smallest range that was refused; None = none was lately.
         self._bad: int | None = None

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
@@ -46,6 +46,9 @@ from sworn.watcher.settings_traces import TraceServerSettings
 from sworn.watcher.startup import check_startup
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.migration import upgrade
+
+#: Threads for inputs that are fetched, which mostly wait.
+_FETCHERS: Final = 12
 
 
 def settings(files: Sequence[Path], overrides: dict[str, Any]) -> WatcherSettings:
@@ -112,7 +115,13 @@ def _opened(values: WatcherSettings, output: Output, log: TextIO | None, closing
     _warmed(values, engine, models, logger, output)
     senders = [each.address for each in keys.transactions]
     shared = replica(
-        values.replica, role="watcher", database=database, deployment=contracts, senders=senders, log=logger
+        values.replica,
+        role="watcher",
+        database=database,
+        deployment=contracts,
+        senders=senders,
+        log=logger,
+        pulse=heard.pulse,
     )
     return _Opened(
         heard=heard,
@@ -126,6 +135,12 @@ def _opened(values: WatcherSettings, output: Output, log: TextIO | None, closing
         models=models,
         role=closing.enter_context(shared),
     )
+
+
+def _callers(values: WatcherSettings, engine: ServingEngine) -> int:
+    # Inputs that are fetched may be long in coming; runs whose inputs are there must not wait behind them.
+    fetching = _FETCHERS if values.guards.guards.input_hosts else 0
+    return engine.callers + fetching
 
 
 def _surroundings(values: WatcherSettings, opened: _Opened) -> Surroundings:
@@ -147,6 +162,7 @@ def _surroundings(values: WatcherSettings, opened: _Opened) -> Surroundings:
         traces=traces(values, opened.models, opened.role),
         keep_traces_s=values.traces.keep_s,
         keep_rows_s=values.retention.keep_s if values.retention.prune else None,
+        prune_interval_s=values.retention.interval_s,
         log=opened.log,
         fees=replace(fees(values.chain), max_in_flight=values.service.max_in_flight),
         confirmations=values.chain.confirmations,
@@ -155,6 +171,7 @@ def _surroundings(values: WatcherSettings, opened: _Opened) -> Surroundings:
         max_log_range=values.chain.max_log_range,
         start_block=values.chain.start_block,
         workers=values.engine.workers,
+        callers=_callers(values, opened.engine),
         poll_interval_s=values.chain.poll_interval_s,
         queue=values.service.queue,
         batching=values.batching.batching,

@@ -58,6 +58,11 @@ class Batcher:
         self._lock = threading.Lock()
         self._open: dict[object, _Batch] = {}
 
+    @property
+    def max_rows(self) -> int:
+        """Rows of one batch, and so the callers that fill it."""
+        return self._batching.max_rows
+
     def check(self) -> None:
         """Raises `ConfigurationError` for a model in which rows influence each other; one that refuses made-up inputs
         is believed.

@@ -62,6 +62,12 @@ class ServingEngine:
         """Process ids of the workers that have been started."""
         return (*self._programs.worker_pids, *self._onnx.worker_pids)
 
+    @property
+    def callers(self) -> int:
+        """How many threads keep it busy, whichever models they ask for: more would be in each other's way."""
+        batches = sum(batcher.max_rows for batcher in self._batchers.values())
+        return 2 * (self._queue.slots + self._remote.slots) + len(self._queue.loads()) + batches
+
     def serve(self, model: IdentifiedModel, terms: ModelTerms, *, limits: RunLimits | None = None) -> None:
         """Runs a model on terms of its own from now on.
 

@@ -39,7 +39,7 @@ from sworn.watcher.signing import ResultSigners
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.payloads import PayloadStore
-from sworn.watcher.store.pruning import Pruner
+from sworn.watcher.store.pruning import PRUNE_INTERVAL_S, Pruner
 from sworn.watcher.store.transactions import SqlTransactionStore
 from sworn.watcher.submissions import Batching
 from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
@@ -79,6 +79,8 @@ class Surroundings:
     keep_traces_s: int | None = None
     #: Seconds after which what is over is removed from the database; None = never.
     keep_rows_s: int | None = None
+    #: Seconds between two looks for it.
+    prune_interval_s: float = PRUNE_INTERVAL_S
     fees: FeePolicy = field(default_factory=FeePolicy)
     confirmations: int = 2
     #: When a block is settled enough for its requests to be taken.
@@ -86,6 +88,8 @@ class Surroundings:
     max_log_range: int = 2_000
     start_block: int | None = None
     workers: int = 1
+    #: Threads that call the engine.
+    callers: int = 16
     #: Runs that are begun and have not ended.
     queue: int = 256
     batching: Batching = field(default_factory=Batching)
@@ -115,10 +119,9 @@ def assemble(around: Surroundings) -> Watcher:
 
     Raises `ChainError`, `StoreError`, and `ConfigurationError` for another deployment's database.
     """
-    deployment = around.deployment
-    contracts = Contracts(gateway=around.gateway, deployment=deployment)
+    contracts = Contracts(gateway=around.gateway, deployment=around.deployment)
     store = JobStore(database=around.database, clock=around.clock)
-    store.claim(chain_id=deployment.chain_id, oracle=deployment.oracle)
+    store.claim(chain_id=around.deployment.chain_id, oracle=around.deployment.oracle)
     models = _models(around)
     sender = _sender(around)
     inference = _inference(around, contracts, models)
@@ -147,6 +150,7 @@ def assemble(around: Surroundings) -> Watcher:
         defence=_defence(around, contracts, store, sender, inference, signers),
         log=around.log,
         workers=around.workers,
+        callers=around.callers,
         poll_interval_s=around.poll_interval_s,
         checkpoint=around.checkpoint,
         clock=around.clock,
@@ -217,7 +221,7 @@ def _retention(around: Surroundings, contracts: Contracts, store: JobStore) -> R
     rows = None
     if around.keep_rows_s is not None:
         pruner = Pruner(database=around.leading, keep_s=around.keep_rows_s)
-        rows = RowRetention(pruner=pruner, log=around.log)
+        rows = RowRetention(pruner=pruner, log=around.log, every_s=around.prune_interval_s)
     return Retention(
         traces=around.traces,
         store=store,
@@ -226,7 +230,6 @@ def _retention(around: Surroundings, contracts: Contracts, store: JobStore) -> R
         keep_s=tail_s if around.keep_traces_s is None else around.keep_traces_s,
         confirmations=around.confirmations,
         log=around.log,
-        clock=around.clock,
         contested=DefenceStore(database=around.database, clock=around.clock).contested,
         payloads=PayloadStore(database=around.database, clock=around.clock),
         rows=rows,

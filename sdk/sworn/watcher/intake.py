@@ -26,6 +26,8 @@ MAX_EXTENSION_S: Final = 60 * 86_400
 LONG_AGO_S: Final = 86_400
 #: Logs in one step from which on they are taken for the past, even where the step reaches the head.
 MANY: Final = 1_000
+#: Blocks below the head whose requests are never taken for the past: hardly any of them can be over.
+YOUNG: Final = 32
 #: Where a request can still come back to life.
 _ALIVE: Final = frozenset({Status.NONE, Status.PROPOSED, Status.DISPUTED})
 
@@ -76,7 +78,8 @@ class Intake:
         rest = [(log, until) for log, until in dated if until + LONG_AGO_S >= now]
         # Behind the head most are over: one look at all of them instead of a job each.
         behind = not caught_up or len(logs) > MANY
-        asked = [log for log, until in rest if behind or _deadline(log) + LONG_AGO_S < now]
+        young = head.number - YOUNG
+        asked = [log for log, _ in rest if (behind and log.block_number <= young) or _deadline(log) + LONG_AGO_S < now]
         over = self._over(asked, head)
         return [log for log, _ in rest if log.topics[1] not in over]
 

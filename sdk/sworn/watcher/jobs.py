@@ -157,10 +157,9 @@ class Decision:
 
 def moved(job: Job, status: JobStatus, *, reason: str = "", due_at: int = 0) -> Job:
     """The job in a status; a change of status forgets earlier trouble."""
-    kept = replace(job, status=status, reason=reason, due_at=due_at)
     if status is job.status:
-        return kept
-    return replace(kept, attempts=0, errors=0, reverts=0, retry_at=0.0)
+        return replace(job, reason=reason, due_at=due_at)
+    return replace(job, status=status, reason=reason, due_at=due_at, attempts=0, errors=0, reverts=0, retry_at=0.0)
 
 
 def postponed(job: Job, reason: str, trouble: Trouble, *, now: float, wait_s: float | None = None) -> Job:

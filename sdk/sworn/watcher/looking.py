@@ -39,6 +39,20 @@ class Sights:
     failed: list[Mishap] = field(default_factory=list)
 
 
+class _Latest:
+    """States of requests at one block."""
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._states: dict[RequestId, RequestState] = {}
+
+    def at(self, head: Block) -> dict[RequestId, RequestState]:
+        """What is known of this block; what was known of another one is forgotten."""
+        if head.hash != self._block:
+            self._block, self._states = head.hash, {}
+        return self._states
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looker:
     """Reads the states of requests, in as few round trips as the node allows."""
@@ -47,6 +61,8 @@ class Looker:
     store: JobStore
     operator: Address
     confirmations: int
+    #: What was read at the newest block: a job is looked at before its run and after it, often at the same one.
+    _latest: _Latest = field(default_factory=_Latest, repr=False, init=False)
 
     def look(self, jobs: Sequence[Job], head: Block) -> Sights:
         """Reads every job's request at ``head`` and decides. Raises `ChainError`, `StoreError`."""
@@ -55,7 +71,7 @@ class Looker:
             return sights
         ids = [job.request_id for job in jobs]
         oaths = self.store.oaths(ids, self.operator)
-        for job, state in zip(jobs, self.contracts.states_of(ids, block=head.number), strict=True):
+        for job, state in zip(jobs, self._states(ids, head), strict=True):
             if isinstance(state, ChainError):
                 sights.failed.append((job, state))
                 continue
@@ -63,6 +79,13 @@ class Looker:
             decision = decide(job, state=state, oath=oath, now=head.timestamp)
             sights.seen.append((job, View(head=head, state=state, oath=oath, decision=decision)))
         return sights
+
+    def _states(self, ids: Sequence[RequestId], head: Block) -> list[RequestState | ChainError]:
+        known = self._latest.at(head)
+        unknown = [request_id for request_id in ids if request_id not in known]
+        read = dict(zip(unknown, self.contracts.states_of(unknown, block=head.number), strict=True))
+        known |= {request_id: state for request_id, state in read.items() if isinstance(state, RequestState)}
+        return [known[request_id] if request_id in known else read[request_id] for request_id in ids]
 
     def deep(self, ends: Sequence[Sight], head: Block) -> frozenset[RequestId]:
         """Jobs whose end also shows at the block that has enough confirmations. Raises `ChainError`."""

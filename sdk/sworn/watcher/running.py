@@ -180,7 +180,7 @@ class Runs:
                 continue
             self.admission.admitted(job)
             self.checkpoint("before_run")
-            self.log.info("run_started", request_id=job.request_id, model_id=job.request.model_id)
+            self.log.debug("run_started", request_id=job.request_id, model_id=job.request.model_id)
             self._runs[job.request_id] = pool.submit(self._timed, job)
         self.steps.settle([(job, JobStatus.IGNORED, no.reason) for job, no in refused if not no.for_now], head)
         self.steps.postpone_many([(job, no.reason) for job, no in refused if no.for_now], self.refusal_wait_s)

@@ -20,7 +20,7 @@ from sworn import abi
 from sworn.chain.gateway import Gateway
 from sworn.chain.heads import POLLING, Wakeup
 from sworn.chain.sender import SENDER_POINTS
-from sworn.chain.transactions import TransactionSender
+from sworn.chain.transactions import ENDED, TransactionSender
 from sworn.errors import (
     ChainError,
     ConfigurationError,
@@ -46,7 +46,7 @@ from sworn.watcher.replica import ALONE, ReplicaRole
 from sworn.watcher.retention import Retention
 from sworn.watcher.running import Admission, Runs
 from sworn.watcher.steps import Done, Steps
-from sworn.watcher.store.jobs import JobStore
+from sworn.watcher.store.jobs import PROMISED, JobStore
 from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
 
 #: What a transaction does, as its key begins; the last two are batches.
@@ -74,12 +74,14 @@ MAX_ERRORS: Final = 8
 BATCH: Final = 2_000
 #: Strides of the log follower in one turn: a long way back is gone in many, but never at the cost of a defence.
 STRIDES: Final = 16
+#: How long one turn may spend on them: the engine has nothing to do meanwhile.
+FOLLOW_S: Final = 0.5
 #: How soon a stop is noticed while models run.
 STOP_LATENCY_S: Final = 0.2
 #: How soon a new block is noticed while models run.
 RUN_LATENCY_S: Final = 0.05
 #: How long the loop waits for more runs to end once one has: what ends together goes on chain together.
-LINGER_S: Final = 0.05
+LINGER_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ class Watcher:
     log: FilteringBoundLogger
     #: Models that run at the same time.
     workers: int = 1
+    #: Threads that prepare inputs, wait for the engine, and encode outputs: as many as keep the engine busy.
+    callers: int = 16
     poll_interval_s: float = 2.0
     checkpoint: Callable[[str], None] = lambda point: None
     clock: Callable[[], float] = time.time
@@ -138,8 +142,7 @@ class Watcher:
             self.defence.prepare()
         with ExitStack() as ending:
             ending.callback(self.role.release)
-            # More than the workers: the engine shares itself out between models, and never waits for Python.
-            threads = max(2 * self.workers, min(self.runs.queue, 16))
+            threads = min(self.callers, self.runs.queue)
             pool = ending.enter_context(ThreadPoolExecutor(max_workers=threads, thread_name_prefix="inference"))
             # A defence never waits behind answers.
             urgent = ending.enter_context(ThreadPoolExecutor(max_workers=self.workers, thread_name_prefix="defence"))
@@ -209,18 +212,23 @@ class Watcher:
             self.telemetry.turn(time.monotonic() - begun, failed)
 
     def _follow(self, stop: Event) -> bool:
-        changed = False
+        changed, until = False, time.monotonic() + FOLLOW_S
         for _ in range(STRIDES):
             if stop.is_set() or not self.intake.follow():
                 break
             changed = True
+            if time.monotonic() >= until:
+                break
         return changed
 
     def _poll_transactions(self) -> bool:
         changed = self.sender.poll(wanted=self.steps.submissions.wanted)
         if changed:
-            # Blocks may share a second, or be the last for a long time.
-            self.store.wake([record.key for record in changed])
+            # What a transaction carries is looked at when it moves, and else only once in a while; what stands on chain
+            # already is not looked at when it has become deep.
+            deep = {record.key for record in changed if record.succeeded and record.status in ENDED}
+            self.store.wake([record.key for record in changed if record.key not in deep])
+            self.store.wake(deep, PROMISED)
         for record in changed:
             self.log.info(
                 "transaction_changed",

@@ -20,7 +20,7 @@ from sworn.errors import ContractRevert, SenderBusy, SwornError, TransactionReje
 from sworn.types import Answer, Assurance, RequestId
 from sworn.watcher import calldata
 from sworn.watcher.contracts import Contracts
-from sworn.watcher.jobs import Job, JobStatus, Trouble, moved, postponed
+from sworn.watcher.jobs import RECHECK_S, Job, JobStatus, Trouble, moved, postponed
 from sworn.watcher.looking import Mishap, Sight, View
 from sworn.watcher.store.jobs import JobStore
 
@@ -158,7 +158,9 @@ class Submissions:
             record = records.get(keys[job.request_id])
             alone = keys[job.request_id] == _key(kind, job, view)
             if record is not None and self._is_under_way(record, view, alone):
-                rested = moved(job, kind.status, reason=job.reason, due_at=view.head.timestamp + 1)
+                # What is mined and not in view will be at the next block; what waits tells when it moves.
+                wait_s = RECHECK_S if record.status is TransactionStatus.SIGNED else 1
+                rested = moved(job, kind.status, reason=job.reason, due_at=view.head.timestamp + wait_s)
                 resting += [rested] if rested != job else []
             else:
                 free.append((self._reverted(kind, job, record), view))
@@ -217,7 +219,7 @@ class Submissions:
             known = self._sender.records(keys)
             jobs = [
                 replace(
-                    moved(move.job, kind.status, reason=move.job.reason, due_at=move.view.head.timestamp + 1),
+                    moved(move.job, kind.status, reason=move.job.reason, due_at=move.view.head.timestamp + RECHECK_S),
                     carrier=key,
                 )
                 for key, group in zip(keys, groups, strict=True)

@@ -12,18 +12,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Float, Table, create_engine, event
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    ExceptionContext,
+    Float,
+    Table,
+    create_engine,
+    event,
+    func,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from sworn.errors import ConfigurationError, StoreError, StoreUnavailable
+
+_Value = TypeVar("_Value")
 
 #: How long one writer waits for another before it gives up.
 BUSY_TIMEOUT_MS: Final = 10_000
@@ -33,9 +47,10 @@ _POSTGRESQL_LIMITS_MS: Final[Mapping[str, int]] = {
     "lock_timeout": BUSY_TIMEOUT_MS,
     "idle_in_transaction_session_timeout": 10_000,
 }
-#: A default of "off" would lose journalled oaths when the server's machine crashes.
+#: A default of "off" would lose journalled oaths when the server crashes, "local" when its standby is promoted.
 _DURABLE: Final = (
-    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 )
 #: Connections of one process; a watcher's turn needs one, its trace server and its probes the others.
 _POOL: Final[Mapping[str, Any]] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 10}
@@ -48,8 +63,16 @@ _KEEPALIVES: Final[Mapping[str, str]] = {
     "tcp_user_timeout": "10000",
     "application_name": "sworn",
 }
+#: Whoever may not read the rest of these rows may count them.
+_STANDBYS: Final = "SELECT count(*), current_setting('synchronous_standby_names') <> '' FROM pg_stat_replication"
+#: What PostgreSQL calls the place where a commit waits for standbys; what it says there is translated, this is not.
+_WAIT_FOR_STANDBYS: Final = "SyncRepWaitForLSN"
+#: Of a connection: its last commit did not wait to the end.
+_ALONE: Final = "sworn_alone"
+#: SQLSTATE of a server that only reads: a standby, or what was the primary until a moment ago.
+_READ_ONLY: Final = "25006"
 #: SQLSTATE classes and codes after which the same may succeed: connection, resources, conflicts, shutdown, timeouts.
-_TRANSIENT_STATES: Final = ("08", "40", "53", "55P03", "57", "25P03", "25P04")
+_TRANSIENT_STATES: Final = ("08", "40", "53", "55P03", "57", "25P03", "25P04", _READ_ONLY)
 #: SQLite's primary result codes for "busy" and "locked".
 _SQLITE_BUSY: Final = frozenset({5, 6})
 
@@ -86,9 +109,14 @@ class Database:
         `StoreUnavailable` may also mean that the commit's answer was lost: what was written may be there.
         """
         with translated(), self.engine.begin() as connection:
+            known = connection.info
             if self.fence is not None:
                 self.fence(connection)
             yield connection
+        if known.pop(_ALONE, False):
+            raise StoreUnavailable(
+                "the database has committed, but ended its wait for the standby that shall have it too"
+            )
 
     def fenced(self, fence: Callable[[Connection], None]) -> Database:
         """The same database, whose every transaction ``fence`` may refuse."""
@@ -127,7 +155,15 @@ def open_database(url: str) -> Database:
         event.listen(engine, "begin", _begin_immediate)
     elif engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "handle_error", _leave_readers)
     return Database(engine=engine)
+
+
+def standbys_of(database: Database) -> tuple[int, bool]:
+    """How many servers replicate a PostgreSQL, and whether commits wait for any of them. Raises `StoreError`."""
+    with database.transaction() as connection:
+        count, waits = connection.exec_driver_sql(_STANDBYS).one()
+        return int(count), bool(waits)
 
 
 def insert_once(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
@@ -137,6 +173,15 @@ def insert_once(connection: Connection, table: Table, values: Mapping[str, Any])
     """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+
+
+def unindexed(column: ColumnElement[_Value]) -> ColumnElement[_Value]:
+    """The same value, for which no index is used.
+
+    SQLite takes any index whose first column is compared with a value to be a good one. By status, it would walk
+    through all jobs that ever ended, or wait, where another index leads to a few.
+    """
+    return func.coalesce(column, column)
 
 
 @contextmanager
@@ -184,13 +229,25 @@ def _write_ahead(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.02)
 
 
-def _prepare_postgresql(connection: Any, record: object) -> None:
+def _prepare_postgresql(connection: Any, record: ConnectionPoolEntry) -> None:
+    def hear(diagnostic: Any) -> None:
+        # SAFETY: whoever cancels a commit that waits makes it succeed with a warning. What follows from it must wait
+        # for the next commit, which waits for this one too.
+        if diagnostic.source_function == _WAIT_FOR_STANDBYS:
+            record.info[_ALONE] = True
+
+    connection.add_notice_handler(hear)
     with connection.cursor() as cursor:
         for name, limit_ms in _POSTGRESQL_LIMITS_MS.items():
             cursor.execute(f"SET {name} = {limit_ms}")
-        # A server-wide default of "off" would lose journalled oaths in a crash of its machine.
         cursor.execute(_DURABLE)
     connection.commit()
+
+
+def _leave_readers(context: ExceptionContext) -> None:
+    """Gives up connections to a server that only reads: after a failover another one is written to."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _begin_immediate(connection: Connection) -> None:

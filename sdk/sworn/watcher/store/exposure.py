@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from sworn.types import Address, RequestId
 from sworn.watcher.jobs import JobStatus
-from sworn.watcher.store.database import Database
+from sworn.watcher.store.database import Database, unindexed
 from sworn.watcher.store.tables import JOBS
 
 #: Sworn, and not known to be on chain.
@@ -53,8 +53,7 @@ class ExposureStore:
         wanted = list(requests)
         with self.database.transaction() as connection:
             for start in range(0, len(wanted), _CHUNK):
-                seen = select(JOBS.c.request_id).where(
-                    JOBS.c.request_id.in_(wanted[start : start + _CHUNK]), JOBS.c.status == JobStatus.SEEN.value
-                )
+                some = JOBS.c.request_id.in_(wanted[start : start + _CHUNK])
+                seen = select(JOBS.c.request_id).where(some, unindexed(JOBS.c.status) == JobStatus.SEEN.value)
                 found.update(RequestId(bytes(request_id)) for (request_id,) in connection.execute(seen))
         return found

@@ -14,13 +14,17 @@ from sworn.errors import ConfigurationError, DigestConflict
 from sworn.types import Address, RequestId
 from sworn.watcher.jobs import Job, JobStatus, Oath
 from sworn.watcher.store import oaths as journal
-from sworn.watcher.store.database import Database, database_time, insert_once
+from sworn.watcher.store.database import Database, database_time, insert_once, unindexed
 from sworn.watcher.store.oaths import chunks, insert_new
 from sworn.watcher.store.rows import job_of, job_progress, job_row
 from sworn.watcher.store.tables import BLOCKS, JOBS, ORIGIN, SIGNED_DIGESTS
 
+#: Jobs that move by themselves, and those of them for which a transaction is promised.
+MOVING = frozenset(status for status in JobStatus if not status.terminal and status is not JobStatus.SEEN)
+PROMISED = frozenset({JobStatus.PROPOSING, JobStatus.FINALIZING, JobStatus.FAILING})
 _OPEN = tuple(status.value for status in JobStatus if not status.terminal)
-_MOVING = tuple(value for value in _OPEN if value != JobStatus.SEEN.value)
+_SEEN = (JobStatus.SEEN.value,)
+_MOVING = tuple(status.value for status in JobStatus if status in MOVING)
 #: Ends that a chain reorganisation can undo.
 _SETTLED = tuple(
     status.value for status in JobStatus if status.terminal and status not in (JobStatus.ORPHANED, JobStatus.PARKED)
@@ -95,7 +99,7 @@ class JobStore:
 
     def due(self, *, block_timestamp: int, limit: int, seen: bool) -> list[Job]:
         """Open jobs whose times have come, oldest first: those that are only SEEN, or all others."""
-        statuses = (JobStatus.SEEN.value,) if seen else _MOVING
+        statuses = _SEEN if seen else _MOVING
         with self.database.transaction() as connection:
             query = self._due(statuses, block_timestamp).limit(limit)
             return [job_of(row) for row in connection.execute(query).mappings()]
@@ -108,7 +112,7 @@ class JobStore:
         A holder without a name is alone with its database: nothing is written. ``running`` are those it has already.
         """
         free = or_(JOBS.c.leased_by.in_(("", holder)), JOBS.c.lease_until < database_time())
-        query = self._due((JobStatus.SEEN.value,), block_timestamp).where(free).limit(limit)
+        query = self._due(_SEEN, block_timestamp).where(free).limit(limit)
         if running:
             query = query.where(JOBS.c.request_id.not_in(running))
         with self.database.transaction() as connection:
@@ -147,7 +151,7 @@ class JobStore:
         A job that moved on, or that another replica has leased meanwhile, is left as it is.
         """
         ids = [job.request_id for job in jobs]
-        still = (JOBS.c.status == JobStatus.SEEN.value) & (JOBS.c.leased_by == holder)
+        still = (unindexed(JOBS.c.status) == JobStatus.SEEN.value) & (JOBS.c.leased_by == holder)
         with self.database.transaction() as connection:
             mine: set[RequestId] = set()
             for some in chunks(sorted(ids)):
@@ -167,22 +171,24 @@ class JobStore:
                 return None
             return job_of(connection.execute(select(JOBS).where(JOBS.c.request_id == request_id)).mappings().one())
 
-    def wake(self, keys: Collection[str]) -> None:
-        """Has open jobs that any of these transactions carries looked at in this turn, whatever the chain's time."""
+    def wake(self, keys: Collection[str], statuses: Collection[JobStatus] = MOVING) -> None:
+        """Has jobs that any of these transactions carries looked at in this turn, whatever the chain's time."""
+        if not keys:
+            return
         with self.database.transaction() as connection:
-            carried = (JOBS.c.carrier.in_(keys), JOBS.c.status.in_(_MOVING))
+            carried = (JOBS.c.carrier.in_(keys), JOBS.c.status.in_([status.value for status in statuses]))
             connection.execute(update(JOBS).where(*carried).values(due_at=0))
 
     def wake_promised(self) -> None:
         """Has every job looked at whose transaction is promised: who promised it may have died before it was sent."""
-        promised = [each.value for each in (JobStatus.PROPOSING, JobStatus.FINALIZING, JobStatus.FAILING)]
+        promised = [status.value for status in PROMISED]
         with self.database.transaction() as connection:
             connection.execute(update(JOBS).where(JOBS.c.status.in_(promised)).values(due_at=0))
 
     def carries(self, key: str, statuses: Collection[JobStatus]) -> bool:
         """Whether a transaction carries a move of any job that is in one of these statuses."""
         values = [status.value for status in statuses]
-        query = select(JOBS.c.request_id).where(JOBS.c.carrier == key, JOBS.c.status.in_(values)).limit(1)
+        query = select(JOBS.c.request_id).where(JOBS.c.carrier == key, unindexed(JOBS.c.status).in_(values)).limit(1)
         with self.database.transaction() as connection:
             return connection.execute(query).first() is not None
 
@@ -247,9 +253,11 @@ class JobStore:
             journal.sign(connection, oaths)
 
     def _due(self, statuses: Sequence[str], block_timestamp: int) -> Any:
+        # New jobs are all due and are read in their order; of the others, most wait for windows: those are not read.
+        retry_at = JOBS.c.retry_at if statuses == _SEEN else unindexed(JOBS.c.retry_at)
         return (
             select(JOBS)
-            .where(JOBS.c.status.in_(statuses), JOBS.c.due_at <= block_timestamp, JOBS.c.retry_at <= self.clock())
+            .where(JOBS.c.status.in_(statuses), JOBS.c.due_at <= block_timestamp, retry_at <= self.clock())
             .order_by(JOBS.c.retry_at, JOBS.c.block_number)
         )
 
@@ -259,13 +267,13 @@ class JobStore:
             connection.execute(update(JOBS).where(JOBS.c.request_id == bindparam("of")), rows)
 
     def _rewind(self, connection: Connection, number: int) -> None:
-        """Orphans the jobs of void blocks and opens again those whose end lay in them."""
+        """Orphans the jobs of void blocks and opens again those, of other blocks, whose end lay in void ones."""
         orphaned = {"status": JobStatus.ORPHANED.value, "reason": "its block left the chain"}
         connection.execute(update(JOBS).where(JOBS.c.block_number > number).values(orphaned | self._now()))
         reopened = {**_FRESH, "status": JobStatus.SEEN.value, "reason": "", "settled_block": None}
         connection.execute(
             update(JOBS)
-            .where(JOBS.c.block_number <= number, JOBS.c.status.in_(_SETTLED), JOBS.c.settled_block > number)
+            .where(unindexed(JOBS.c.status).in_(_SETTLED), JOBS.c.settled_block > number)
             .values(reopened | self._now())
         )
         # A window that was waited for may have to be waited for again.

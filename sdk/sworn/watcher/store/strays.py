@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from sworn.chain.transactions import LIVE
 from sworn.types import Address
-from sworn.watcher.store.database import Database
+from sworn.watcher.store.database import Database, unindexed
 from sworn.watcher.store.tables import TRANSACTIONS
 
 _LIVE = tuple(status.value for status in LIVE)
@@ -19,7 +19,7 @@ def stray_senders(database: Database, *, chain_id: int, known: Collection[Addres
     table = TRANSACTIONS.c
     counted = (
         select(table.sender, func.count())
-        .where(table.status.in_(_LIVE), table.chain_id == chain_id, table.sender.not_in(list(known)))
+        .where(table.status.in_(_LIVE), unindexed(table.chain_id) == chain_id, table.sender.not_in(list(known)))
         .group_by(table.sender)
     )
     with database.transaction() as connection:
