@@ -23,7 +23,7 @@ from sworn.watcher.settings import load_settings
 GUIDE = (ROOT / "docs" / "operating" / "guide.md").read_text(encoding="utf-8")
 INSTALL = "<!-- install -->\n"
 #: Ports that the guide names.
-CHAIN_PORT, HEALTH_PORT = "8545", "9464"
+CHAIN_PORT, HEALTH_PORT, PROMETHEUS_PORT = "8545", "9464", "9090"
 #: The whole guide, on a machine that does other things as well.
 PATIENCE_S = 1_500
 
@@ -32,6 +32,12 @@ def blocks(*, installing: bool = False) -> list[str]:
     """The guide's commands, in order; those that install sworn are apart."""
     found = re.findall(r"^(<!-- install -->\n)?```sh\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
     return [commands for mark, commands in found if bool(mark) is installing]
+
+
+def runnable() -> list[str]:
+    """The commands that follow the installation; without those for Prometheus where it is not installed."""
+    present = shutil.which("prometheus") is not None
+    return [commands for commands in blocks() if present or not re.search(f"{PROMETHEUS_PORT}|query alerts", commands)]
 
 
 def free_port() -> str:
@@ -118,7 +124,11 @@ def test_guide_shows_every_command_as_shell() -> None:
 @pytest.mark.timeout(2 * PATIENCE_S)
 def test_guide_leads_to_a_node_that_answers_and_says_so(tmp_path: Path) -> None:
     """Whoever follows the guide and ends with a node that does not work has lost an evening, and then stake."""
-    script = "\n".join(blocks()).replace(CHAIN_PORT, free_port()).replace(HEALTH_PORT, free_port())
+    script = "\n".join(runnable())
+    for port in (CHAIN_PORT, HEALTH_PORT, PROMETHEUS_PORT):
+        script = script.replace(port, free_port())
+    # What the installation leaves behind: a checkout beside the node.
+    (tmp_path / "sworn").symlink_to(ROOT)
     with (
         service_manager(tmp_path / "notify") as told,
         shell(script, tmp_path, environment(tmp_path / "home", NOTIFY_SOCKET=str(tmp_path / "notify"))) as done,
@@ -132,6 +142,10 @@ def test_guide_leads_to_a_node_that_answers_and_says_so(tmp_path: Path) -> None:
     assert '"ready":true' in done.stdout
     assert 'sworn_jobs{status="finalized"} 1.0' in done.stdout
     assert re.search(r"progression\s+\[\[20\d\.\d+\]\]", done.stdout), "the model's answer"
+    if shutil.which("prometheus"):
+        assert re.search(r'"sworn_ready".*"1"\]', done.stdout)
+        assert '"alerts":[]' in done.stdout, "a node that is well alarms nobody"
+        assert '"alertname":"SwornDown"' in done.stdout
     password = (node / "keys" / "password").read_text(encoding="utf-8").strip()
     assert password not in done.stdout + done.stderr + log
     assert '"watcher_stopped"' in log
@@ -147,7 +161,10 @@ def test_guide_leads_to_a_node_that_answers_and_says_so(tmp_path: Path) -> None:
 def test_guide_installs_a_command_that_works(tmp_path: Path) -> None:
     """The extras that the guide names are all that a node needs: what the tests have besides must not be missing."""
     script = "\n".join([*blocks(installing=True), "sworn version --json", "sworn watch --help", "sworn doctor --json"])
-    with shell(script, tmp_path, environment(tmp_path / "home", SWORN_REPOSITORY=str(ROOT))) as done:
+    variables = environment(tmp_path / "home", SWORN_REPOSITORY=str(ROOT))
+    # What is installed is meant, and not what lies around here.
+    variables.pop("PYTHONPATH", None)
+    with shell(script, tmp_path, variables) as done:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
     assert '"ok": true' in done.stdout

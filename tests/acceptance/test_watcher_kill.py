@@ -62,6 +62,7 @@ def test_watcher_killed_at_point_answers_everything_exactly_once(watched: Watche
     watched.kill_at = point
     ends = {posted.request_id: Status.FINALIZED for posted in good} | {bad.request_id: Status.FAILED}
     watched.work_until(ends)
+    watched.outlive()
     assert (watched.stop(), watched.exits) == (0, [-signal.SIGKILL])
     once = dict.fromkeys((posted.request_id for posted in good), 1)
     assert (watched.events("ResultProposed"), watched.events("ResultFinalized")) == (once, once)
@@ -84,6 +85,7 @@ def test_watcher_killed_with_results_in_batches_answers_everything_exactly_once(
     watched.kill_at, watched.max_results = point, 100
     ends = {posted.request_id: Status.FINALIZED for posted in asked}
     watched.work_until(ends)
+    watched.outlive()
     assert (watched.stop(), watched.exits) == (0, [-signal.SIGKILL])
     once = dict.fromkeys(ends, 1)
     assert (watched.events("ResultProposed"), watched.events("ResultFinalized")) == (once, once)

@@ -163,6 +163,16 @@ def test_server_that_refuses_is_not_asked_twice(status: int, kind: type[EngineEr
         assert type(caught.value) is kind and server.runs == 1
 
 
+def test_server_whose_metadata_name_no_version_is_held_to_that_of_its_first_answer() -> None:
+    """MLServer lists no versions, and answers with one: it is served, and a version deployed later is not signed."""
+    server = InferenceServer(versions=[], answers_as="v1")
+    with served(server) as url, engine_for(url) as engine:
+        assert run(engine).tobytes() == (2 * X).tobytes()
+        server.answers_as = "v2"
+        with pytest.raises(ModelUnavailable, match="version v2"):
+            run(engine)
+
+
 def test_server_that_answers_as_another_version_is_not_believed() -> None:
     """A model that somebody replaced under its name is not signed as the one that was checked."""
     server = InferenceServer()

@@ -106,6 +106,15 @@ class Watched:
             time.sleep(0.1)
         raise AssertionError(f"not done: {states}\n{(self.folder / 'log').read_text()[-6000:]}")
 
+    def outlive(self) -> None:
+        """Waits for the death that is ordered, which may come after all is done, and for the life after it."""
+        deadline = time.monotonic() + TIMEOUT_S
+        lives = self.folder / "lives"
+        while not self.exits or len(lives.read_text()) < self.starts:
+            assert time.monotonic() < deadline, "it did not die, or not come back"
+            self.keep_running()
+            time.sleep(0.1)
+
     def at_rest(self) -> bool:
         """Whether every job has ended."""
         return all(job.status.terminal for job in self.jobs())

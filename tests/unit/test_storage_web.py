@@ -17,6 +17,7 @@ import pytest
 
 from sworn.errors import ArtifactCorrupt, ArtifactTooLarge, ArtifactUnavailable
 from sworn.storage import CachedArtifactStore, HttpFetcher, addresses
+from sworn.storage.ipfs import IpfsFetcher
 from sworn.storage.web import origins_of
 
 ARTIFACT = bytes(range(256)) * 1000
@@ -237,6 +238,7 @@ def test_request_asks_for_identity_and_sends_credentials_only_as_a_header(
         store.get(HASH, uris=(uri,))
     path, headers = server.seen[-1]
     assert path == "/missing?key=secret" and headers["Accept-Encoding"] == "identity"
+    assert headers["Accept"] == "*/*"
     assert b64decode(headers["Authorization"].removeprefix("Basic ")) == b"user:p@ss"
     assert not any(secret in str(caught.value) for secret in ("p@ss", "p%40ss", "secret"))
 
@@ -355,3 +357,12 @@ def test_https_demands_a_trusted_certificate_for_the_name(tmp_path: Path, server
                 refused()
     finally:
         secure.close()
+
+
+def test_gateway_is_asked_for_a_raw_block_by_header_and_by_query(server: Server) -> None:
+    """Gateways heed one or the other; one that heeds neither sends whole files, which are no blocks."""
+    gateway = IpfsFetcher([f"http://127.0.0.1:{server.port}"], private=True, max_bytes=1 << 20)
+    with pytest.raises(ArtifactUnavailable):
+        next(gateway.open("ipfs://bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"))
+    path, headers = server.seen[-1]
+    assert path.endswith("?format=raw") and headers["Accept"] == "application/vnd.ipld.raw"

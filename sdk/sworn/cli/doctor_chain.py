@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sworn.watcher.contracts import Contracts
     from sworn.watcher.policy import ServedModel
     from sworn.watcher.settings import ModelSettings, WatcherSettings
+    from sworn.watcher.store.database import Database
 
 #: A head older than this means that the node does not follow its chain.
 _MAX_HEAD_AGE_S: Final = 120
@@ -191,11 +192,24 @@ def _database(values: WatcherSettings) -> list[Finding]:
         if database.engine.dialect.name == "sqlite" and file and not Path(file).exists():
             return [_absent(Path(file))]
         found, needed = current(database), latest()
+        copies = [_copies(database)] if database.is_postgresql else []
     finally:
         database.close()
     if found == needed:
-        return [good("database", f"schema {found}")]
-    return [good("database", f"schema {found or 'none'}; `sworn watch` brings it to {needed}")]
+        return [good("database", f"schema {found}"), *copies]
+    return [good("database", f"schema {found or 'none'}; `sworn watch` brings it to {needed}"), *copies]
+
+
+def _copies(database: Database) -> Finding:
+    """Whether a standby that is promoted has everything that was committed."""
+    from sworn.watcher.store.database import standbys_of
+
+    standbys, waits = standbys_of(database)
+    if standbys and not waits:
+        detail = f"{standbys} standby(s) replicate it, and no commit waits for one"
+        advice = "Set synchronous_standby_names before one may be promoted: it would have forgotten oaths."
+        return poor("copies of the database", detail, advice)
+    return good("copies of the database", f"{standbys}, commits wait for them" if standbys else "none is connected")
 
 
 def _absent(file: Path) -> Finding:

@@ -50,7 +50,11 @@ class OpenInferenceModel:
     def __init__(self, endpoint: Endpoint, schema: Schema) -> None:
         """Raises `ConfigurationError` for a URL of another form and for files that cannot be read."""
         self._url = endpoint.url.rstrip("/")
-        parts = urlsplit(self._url)
+        try:
+            parts = urlsplit(self._url)
+        except ValueError:
+            # The message quotes the host, and what stands before it.
+            raise ConfigurationError("an endpoint is an http(s) URL without credentials") from None
         words = parts.path.split("/")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise ConfigurationError("an endpoint is an http(s) URL without credentials: name an authorization_file")
@@ -100,9 +104,7 @@ class OpenInferenceModel:
             headers = {"Content-Type": "application/octet-stream", _JSON_LENGTH: str(json_bytes)}
         answer = self._infer(body, headers, deadline=time.monotonic() + limits.timeout_s)
         head, outputs = decode_answer(self._schema, answer.body, json_bytes=_json_length(answer))
-        stated = str(head.get("model_version") or self._version)
-        if stated != str(self._version):
-            raise ModelUnavailable(f"{self._where} answers as version {stated}, not {self._version}: restart to check")
+        self._require_version(head.get("model_version"))
         return checked_outputs(self._schema, outputs)
 
     def close(self) -> None:
@@ -116,6 +118,16 @@ class OpenInferenceModel:
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
         loop.close()
+
+    def _require_version(self, stated: Any) -> None:
+        with self._lock:
+            if self._version is None and stated:
+                # Its metadata name no version (MLServer's never do), its answers do: the first one is the one.
+                self._version = str(stated)
+            if stated and str(stated) != self._version:
+                raise ModelUnavailable(
+                    f"{self._where} answers as version {stated}, not {self._version}: restart to check"
+                )
 
     def _infer(self, body: bytes, headers: Mapping[str, str], *, deadline: float) -> _Answer:
         while True:

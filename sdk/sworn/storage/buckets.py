@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ class Vendor:
 
     #: What to install.
     extra: str
+    #: Module and class of the file system; None = the one that fsspec chooses.
+    system: tuple[str, str] | None = None
     #: Options of the file system with which nothing is signed; None = strangers' buckets of this kind are not read.
     anonymous: Mapping[str, Any] | None
 
@@ -39,7 +42,12 @@ class Vendor:
 VENDORS: Final[Mapping[str, Vendor]] = MappingProxyType(
     {
         "s3": Vendor(extra="sworn-oracle[s3]", anonymous=MappingProxyType({"anon": True})),
-        "gs": Vendor(extra="sworn-oracle[gcs]", anonymous=MappingProxyType({"token": "anon"})),
+        "gs": Vendor(
+            extra="sworn-oracle[gcs]",
+            # The one that fsspec chooses asks for each bucket's kind over gRPC first, and waits a minute for an answer.
+            system=("gcsfs.core", "GCSFileSystem"),
+            anonymous=MappingProxyType({"token": "anon"}),
+        ),
         "az": Vendor(extra="adlfs", anonymous=None),
     }
 )
@@ -103,8 +111,10 @@ def _file_system(scheme: str, options: Mapping[str, Any]) -> Any:
     try:
         import fsspec
 
+        chosen = VENDORS[scheme].system
+        made = fsspec.get_filesystem_class(scheme) if chosen is None else getattr(import_module(chosen[0]), chosen[1])
         # Instances are kept by fsspec with their credentials; these are not.
-        return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **options)
+        return made(skip_instance_cache=True, use_listings_cache=False, **options)
     except ImportError as error:
         extra = VENDORS[scheme].extra
         raise ConfigurationError(f"{scheme}:// needs another package: pip install '{extra}'") from error

@@ -17,12 +17,14 @@ from typing import Final
 from urllib.parse import unquote
 
 from sworn.errors import ArtifactTooLarge, ArtifactUnavailable, CodecError
-from sworn.storage.fetching import Fetcher, mask_uri, split_uri
+from sworn.storage.fetching import Fetcher, mask_own_uri, mask_uri, split_uri
 from sworn.storage.ipld import Cid, Link, Node, NodeKind, parse_cid, read_node
 from sworn.storage.web import HttpFetcher, origins_of
 
 #: Asked where no gateways are configured. They see what is fetched; what they answer is verified.
 DEFAULT_GATEWAYS: Final = ("https://trustless-gateway.link", "https://ipfs.io")
+#: A single block, as it is hashed.
+_RAW: Final = "application/vnd.ipld.raw"
 #: The largest block that peers exchange: https://specs.ipfs.tech/bitswap-protocol/#block-sizes
 _MAX_BLOCK_BYTES: Final = 2 << 20
 #: Files of 256 MiB have a depth of 3 in the usual layout; the other layout is deeper.
@@ -52,7 +54,13 @@ class IpfsFetcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         private_origins = origins_of(gateways) if private else frozenset()
-        self._fetcher = fetcher or HttpFetcher(total_timeout_s=block_timeout_s, private_origins=private_origins)
+        self._fetcher = fetcher or HttpFetcher(
+            # Some gateways go by the header alone, some by the query alone.
+            total_timeout_s=block_timeout_s,
+            private_origins=private_origins,
+            shown=mask_own_uri,
+            accept=_RAW,
+        )
         self._gateways = [gateway.rstrip("/") for gateway in gateways]
         self._max_bytes = max_bytes
         self._total_timeout_s = total_timeout_s
@@ -89,7 +97,7 @@ class IpfsFetcher:
                 # INVARIANT: nothing is decoded or passed on that its content id does not name.
                 if cid.names(block):
                     return block
-                said.append(f"{mask_uri(gateway)} answered with other bytes")
+                said.append(f"{mask_own_uri(gateway)} answered with other bytes")
             except ArtifactUnavailable as error:
                 said.append(str(error))
             self._demote(gateway)
@@ -101,7 +109,7 @@ class IpfsFetcher:
             for chunk in chunks:
                 block += chunk
                 if len(block) > _MAX_BLOCK_BYTES:
-                    raise ArtifactUnavailable(f"{mask_uri(url)}: more than {_MAX_BLOCK_BYTES} bytes for one block")
+                    raise ArtifactUnavailable(f"{mask_own_uri(url)}: more than {_MAX_BLOCK_BYTES} bytes for one block")
         return bytes(block)
 
     def _demote(self, gateway: str) -> None:
