@@ -21,6 +21,8 @@ LEAST: Final = 20
 _MOST_BYTES: Final = 24_576
 #: Seconds until a node that refused is asked in this way again: another one may be behind the same URL.
 _FORGET_S: Final = 600.0
+#: Bytes of the init code before the questions.
+CODE_BYTES: Final = 0x53
 _OUT: Final = 0x40
 
 
@@ -73,7 +75,7 @@ class Gathering:
         data = b"".join(asked)
         ask, answer = self._ask_bytes.to_bytes(1), self._answer_bytes.to_bytes(1)
         contract = bytes.fromhex(self._contract.removeprefix("0x"))
-        loop, done, fail, size = 0x05, 0x46, 0x4E, 0x53
+        loop, done, fail, size = 0x05, 0x46, 0x4E, CODE_BYTES
         code = b"".join(
             (
                 # Where to read, and where to write.
