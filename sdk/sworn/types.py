@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, Final, NewType
 
 import numpy as np
@@ -36,7 +37,6 @@ ZERO_HASH = bytes(32)
 class Profile(IntEnum):
     """The arithmetic that a model promises."""
 
-    #: Not registered.
     NONE = 0
     #: Correctly rounded: the same bits on every machine.
     EXACT = 1
@@ -174,19 +174,15 @@ class DType(IntEnum):
     UINT32 = 12
     UINT64 = 13
 
-    @property
+    @cached_property
     def numpy(self) -> np.dtype[Any]:
         """The numpy dtype in native byte order."""
-        return _NUMPY[self]
+        return np.dtype(self.name.lower())
 
     @property
     def itemsize(self) -> int:
         """Bytes per element."""
         return self.numpy.itemsize
-
-
-#: Looked up dozens of times in every run.
-_NUMPY: Final = {dtype: np.dtype(dtype.name.lower()) for dtype in DType}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
