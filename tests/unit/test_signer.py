@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from eth_account import Account
+from eth_typing import Hash32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +24,19 @@ FAST = 2
 def signer() -> LocalSigner:
     """A signer with a known key."""
     return LocalSigner.from_key(KEY)
+
+
+def test_signatures_are_the_same_with_and_without_the_faster_library(
+    signer: LocalSigner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Secrets are made from signatures: another machine that signed otherwise could not open its own commitments."""
+    digests = [bytes([number]) * 32 for number in range(1, 9)]
+    monkeypatch.setitem(sys.modules, "coincurve", None)
+    plain = LocalSigner.from_key(KEY)
+    account = Account.from_key(KEY)
+    expected = [bytes(account.unsafe_sign_hash(Hash32(digest)).signature) for digest in digests]
+    assert [signer.sign_digest(digest) for digest in digests] == expected
+    assert [plain.sign_digest(digest) for digest in digests] == expected
 
 
 @settings(max_examples=20, deadline=None)

@@ -18,12 +18,6 @@ from sworn.codec.trees import keccak
 from sworn.errors import SignerError
 from sworn.types import Address
 
-try:
-    # Used directly, it keeps the key ready: eth-keys would prepare it for every signature, which takes twice as long.
-    from coincurve import PrivateKey as NativeKey
-except ImportError:
-    NativeKey = None  # type: ignore[assignment, misc]  # the operator's node has it
-
 
 class Signer(Protocol):
     """One secp256k1 key, wherever it lives."""
@@ -105,8 +99,12 @@ class LocalSigner:
 
 def _signing(key: bytes) -> Callable[[bytes], bytes]:
     """Makes r | s | v, v 0 or 1, low s, deterministic (RFC 6979), of digests."""
-    if NativeKey is not None:
-        native = NativeKey(key)
-        return lambda digest: native.sign_recoverable(digest, hasher=None)
-    plain = PrivateKey(key)
-    return lambda digest: bytes(plain.sign_msg_hash(digest).to_bytes())
+    try:
+        # The operator's node has it. It keeps the key ready; eth-keys would prepare it for every signature, which takes
+        # twice as long.
+        from coincurve import PrivateKey as NativeKey
+    except ImportError:
+        plain = PrivateKey(key)
+        return lambda digest: bytes(plain.sign_msg_hash(digest).to_bytes())
+    native = NativeKey(key)
+    return lambda digest: native.sign_recoverable(digest, hasher=None)
