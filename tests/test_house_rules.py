@@ -29,6 +29,7 @@ ROWS = MappingProxyType(
     {
         "types": 0,
         "masking": 0,
+        "pools": 0,
         "errors": 0,
         "codec": 1,
         "abi": 1,

@@ -142,7 +142,7 @@ def main(orders_file: str) -> None:
                 hurry.clear()
                 observer.look()
 
-        Thread(target=look_when_asked, daemon=True).start()
+        Thread(target=look_when_asked, name="looking", daemon=True).start()
         assemble(around).run(stop)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
+
+from sworn.pools import filled_pool
 
 #: Blocks by which an endpoint may be behind or ahead, or as many as the chain makes in so many seconds.
 _MAX_LAG_BLOCKS: Final = 5
@@ -82,7 +84,7 @@ class Together:
     """A `Gather` in threads: one endpoint that hangs does not hold up the others."""
 
     def __init__(self, workers: int) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="endpoints")
+        self._pool = filled_pool(workers, name="endpoints")
 
     def __call__(
         self, tasks: Sequence[Callable[[], None]], *, wait_s: float, enough: Callable[[], bool] = lambda: True

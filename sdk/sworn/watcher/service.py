@@ -36,6 +36,7 @@ from sworn.errors import (
     TraceMissing,
     TransientChainError,
 )
+from sworn.pools import filled_pool
 from sworn.watcher.containment import Care, Containment, Remedy
 from sworn.watcher.defence.service import Defender
 from sworn.watcher.inference import Inference
@@ -143,9 +144,9 @@ class Watcher:
         with ExitStack() as ending:
             ending.callback(self.role.release)
             threads = min(self.callers, self.runs.queue)
-            pool = ending.enter_context(ThreadPoolExecutor(max_workers=threads, thread_name_prefix="inference"))
+            pool = ending.enter_context(filled_pool(threads, name="inference"))
             # A defence never waits behind answers.
-            urgent = ending.enter_context(ThreadPoolExecutor(max_workers=self.workers, thread_name_prefix="defence"))
+            urgent = ending.enter_context(filled_pool(self.workers, name="defence"))
             ending.callback(self._cancel)
             while not stop.is_set():
                 if self._turn_or_wait(pool, urgent, stop, once=once):

@@ -30,6 +30,7 @@ from sworn.errors import (
     SwornError,
     TransientChainError,
 )
+from sworn.pools import filled_pool
 from sworn.types import ResultId
 from sworn.watcher.challenger.checking import Checked, Checker
 from sworn.watcher.challenger.claims import Claim, ClaimStatus
@@ -124,7 +125,7 @@ class Challenger:
         out.
         """
         self.log.info("challenger_started", account=self.reader.account, observes=self.sender is None)
-        with ThreadPoolExecutor(max_workers=self.workers, thread_name_prefix="checking") as pool:
+        with filled_pool(self.workers, name="checking") as pool:
             try:
                 while not stop.is_set():
                     if self._turn_or_wait(pool, stop, once=once):
