@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import Any
 
 import pytest
+from tests.support.node_process import COMMAND
 
 from sworn.errors import ConfigurationError
 from sworn.testing.anvil import find_anvil
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.acceptance
 
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A finished demo."""
-    command = [sys.executable, "-c", "import sys; from sworn.cli import main; sys.exit(main())", "demo", *arguments]
+    command = [*COMMAND, "demo", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from tests.support.node_process import free_port
 
 from solidity import ROOT
 from sworn.watcher.settings import load_settings
@@ -38,12 +39,6 @@ def runnable() -> list[str]:
     """The commands that follow the installation; without those for Prometheus where it is not installed."""
     present = shutil.which("prometheus") is not None
     return [commands for commands in blocks() if present or not re.search(f"{PROMETHEUS_PORT}|query alerts", commands)]
-
-
-def free_port() -> str:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return str(listening.getsockname()[1])
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -126,7 +121,7 @@ def test_guide_leads_to_a_node_that_answers_and_says_so(tmp_path: Path) -> None:
     """Whoever follows the guide and ends with a node that does not work has lost an evening, and then stake."""
     script = "\n".join(runnable())
     for port in (CHAIN_PORT, HEALTH_PORT, PROMETHEUS_PORT):
-        script = script.replace(port, free_port())
+        script = script.replace(port, str(free_port()))
     # What the installation leaves behind: a checkout beside the node.
     (tmp_path / "sworn").symlink_to(ROOT)
     with (

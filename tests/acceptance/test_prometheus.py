@@ -5,27 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+from tests.support.node_process import COMMAND, free_port, keystores, oracle_on_anvil, running, wait_until
 
 from solidity import ROOT
 from sworn.chain.deployment_files import save_deployment
-from sworn.chain.keystore import import_key
-from sworn.errors import ConfigurationError
-from sworn.testing.anvil import AnvilChain, find_anvil
-from sworn.testing.local_chain import MNEMONIC
 from sworn.testing.local_oracle import LocalOracle
 from sworn.testing.models import example_rows, load_model
 
@@ -73,54 +65,19 @@ pytestmark = [
 ]
 
 
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-def key(index: int) -> bytes:
-    """The private key of one of the chain's accounts."""
-    return bytes(key_from_seed(seed_from_mnemonic(MNEMONIC, ""), f"m/44'/60'/0'/0/{index}"))
-
-
 @pytest.fixture
 def oracle() -> Iterator[LocalOracle]:
     """An oracle on anvil whose own watcher stays idle."""
-    try:
-        find_anvil()
-    except ConfigurationError:
-        pytest.skip("no anvil")
-    chain = AnvilChain()
-    oracle = LocalOracle(chain)
-    oracle.enrol()
-    oracle.serve(load_model(MODEL))
-    yield oracle
-    oracle.close()
-    chain.close()
-
-
-@contextmanager
-def running(*command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ended at the end."""
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "HOME": str(log.parent)})
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+    with oracle_on_anvil() as oracle:
+        oracle.serve(load_model(MODEL))
+        yield oracle
 
 
 def settings(oracle: LocalOracle, folder: Path, port: int) -> Path:
     """Settings of a watcher for the oracle's operator."""
     (folder / "model.onnx").write_bytes(load_model(MODEL))
-    (folder / "password").write_text("password\n")
-    (folder / "password").chmod(0o600)
     save_deployment(oracle.deployment, folder / "deployment.json")
-    transaction, result = (
-        import_key(folder / "keys", key(index), "password", scrypt_rounds=2).path for index in (9, 2)
-    )
+    transaction, result = keystores(folder, 9, 2, password="password")
     file = folder / "watcher.toml"
     names = {"transaction": transaction, "result": result, "operator": oracle.operator.address}
     file.write_text(SETTINGS.format(folder=folder, rpc=oracle.chain.url, port=port, **names))
@@ -163,34 +120,40 @@ def panels() -> list[tuple[str, str]]:
     ]
 
 
-def until(done: Any, complaint: Any) -> None:
-    """Waits until something is so."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not done():
-        assert time.monotonic() < deadline, complaint()
-        time.sleep(0.2)
+def empty_panels(port: int) -> set[str]:
+    """Titles of panels whose query has no data."""
+    return {title for title, query in panels() if not ask(port, "query", query=query)["result"]}
+
+
+def rules_of(port: int) -> list[dict[str, Any]]:
+    """Every alert, with what its last evaluation gave."""
+    return [rule for group in ask(port, "rules")["groups"] for rule in group["rules"]]
 
 
 def test_prometheus_scrapes_a_watcher_and_has_data_for_every_panel(oracle: LocalOracle, tmp_path: Path) -> None:
     """A query that Prometheus refuses, or a name that is never there, is a panel that stays empty on the bad day."""
-    port, prometheus_port = free_port(), free_port()
-    watcher_log, prometheus_log = tmp_path / "watcher.log", tmp_path / "prometheus.log"
-    watch = (sys.executable, "-c", "import sys; from sworn.cli import main; sys.exit(main())", "watch", "--config")
+    port, prometheus_port, log = free_port(), free_port(), tmp_path / "log"
     scrape = (str(PROMETHEUS), f"--config.file={configuration(tmp_path, port)}", f"--storage.tsdb.path={tmp_path}/tsdb")
+    home = {**os.environ, "HOME": str(tmp_path)}
+    settled = partial(wait_until, log=log, timeout_s=TIMEOUT_S)
+    watch = (*COMMAND, "watch", "--config", str(settings(oracle, tmp_path, port)))
     with (
-        running(*watch, str(settings(oracle, tmp_path, port)), log=watcher_log),
-        running(*scrape, f"--web.listen-address=127.0.0.1:{prometheus_port}", log=prometheus_log),
+        running(*watch, log=log, environment=home),
+        running(*scrape, f"--web.listen-address=127.0.0.1:{prometheus_port}", log=log, environment=home),
     ):
-        said = lambda: watcher_log.read_text()[-3000:] + prometheus_log.read_text()[-3000:]  # noqa: E731
-        until(lambda: targets_are_up(prometheus_port), said)
+        settled(lambda: targets_are_up(prometheus_port))
         for row in example_rows(MODEL)[:2]:
             handle = oracle.client().request(model=load_model(MODEL), inputs=row.inputs)
             handle.wait(timeout=TIMEOUT_S, until="proposed")
-        until(lambda: 'status="proposed"} 2' in metrics(port) and "sworn_cursor_block " in metrics(port), said)
-        # Rates need two scrapes, and rules an evaluation.
-        time.sleep(5)
-        empty = {title for title, query in panels() if not ask(prometheus_port, "query", query=query)["result"]}
-        rules = [rule for group in ask(prometheus_port, "rules")["groups"] for rule in group["rules"]]
+        settled(lambda: 'status="proposed"} 2' in metrics(port) and "sworn_cursor_block " in metrics(port))
+        # Rates need two scrapes after it, and rules an evaluation.
+        settled(
+            lambda: (
+                len(empty_panels(prometheus_port)) <= len(EMPTY)
+                and all(rule["health"] != "unknown" for rule in rules_of(prometheus_port))
+            )
+        )
+        empty, rules = empty_panels(prometheus_port), rules_of(prometheus_port)
 
     assert empty == EMPTY
     assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}

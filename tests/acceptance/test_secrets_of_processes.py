@@ -5,33 +5,31 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
-from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
 from sqlalchemy.engine import make_url
 from tests.support.echo_server import Echo, serving_echo
 from tests.support.fake_web3signer import FakeWeb3Signer, fake, serving
+from tests.support.node_process import PROGRAM, free_port, oracle_on_anvil, private_key, running, wait_for
 from tests.support.planted_secrets import ENVIRONMENT, MARK, TOKEN, Planted, plant
 from tests.support.postgres import migrated_url
 
 from sworn import compile_model
 from sworn.chain.deployment_files import save_deployment
-from sworn.errors import ConfigurationError
-from sworn.testing.anvil import AnvilChain, find_anvil
-from sworn.testing.local_chain import MNEMONIC
 from sworn.testing.local_oracle import LocalOracle
 from sworn.testing.models import example_rows, load_model
 
 pytestmark = [pytest.mark.anvil, pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(1_500)]
 SIGNER, SENDER = 2, 9
+KEYS = (private_key(SENDER), private_key(SIGNER))
 #: Of each command, on a machine that does much else besides.
 TIMEOUT_S = 300.0
 MODEL = "diabetes_progression"
@@ -116,7 +114,6 @@ def fail(url):
 compose_watcher.watcher = crash
 sys.exit(main())
 """
-PLAIN = "import sys; from sworn.cli import main; sys.exit(main())"
 PAGES = ("healthz", "readyz", "status", "metrics")
 
 
@@ -130,29 +127,16 @@ def echo() -> Iterator[Echo]:
 @pytest.fixture
 def oracle() -> Iterator[LocalOracle]:
     """An oracle on anvil whose own watcher stays idle."""
-    try:
-        find_anvil()
-    except ConfigurationError:
-        pytest.skip("no anvil")
-    chain = AnvilChain()
-    oracle = LocalOracle(chain)
-    oracle.enrol()
-    oracle.serve(load_model(MODEL))
-    yield oracle
-    oracle.close()
-    chain.close()
+    with oracle_on_anvil() as oracle:
+        oracle.serve(load_model(MODEL))
+        yield oracle
 
 
 @pytest.fixture
 def signer() -> Iterator[FakeWeb3Signer]:
     """The result key, behind a remote signer."""
-    with serving(fake(key(SIGNER))) as running:
+    with serving(fake(private_key(SIGNER))) as running:
         yield running
-
-
-def key(index: int) -> bytes:
-    """The private key of one of the chain's accounts."""
-    return bytes(key_from_seed(seed_from_mnemonic(MNEMONIC, ""), f"m/44'/60'/0'/0/{index}"))
 
 
 def planted(oracle: LocalOracle, signer: FakeWeb3Signer, folder: Path, *, database: str) -> Planted:
@@ -161,7 +145,7 @@ def planted(oracle: LocalOracle, signer: FakeWeb3Signer, folder: Path, *, databa
     save_deployment(oracle.deployment, folder / "deployment.json")
     url = signer.url + "/path-S3CR3T"
     body = BODY.format(operator=oracle.operator.address, signer=url, address=oracle.result_signer.address)
-    return plant(folder, keys=(key(SENDER), key(SIGNER)), rpc=str(oracle.chain.url), database=database, body=body)
+    return plant(folder, keys=KEYS, rpc=str(oracle.chain.url), database=database, body=body)
 
 
 def spread(
@@ -171,14 +155,13 @@ def spread(
     artifact = load_model(MODEL)
     echo.files[f"/path-S3CR3T/{hashlib.sha256(artifact).hexdigest()}"] = artifact
     save_deployment(oracle.deployment, folder / "deployment.json")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = int(listening.getsockname()[1])
+    port = free_port()
     model = "0x" + compile_model(artifact).model_id.hex()
     body = SPREAD.format(operator=oracle.operator.address, echo=echo.host, model=model, port=port, form=form)
     # Its requests are signed with the credentials of the environment, and repeated in its answers.
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{echo.host}/path-{MARK}")
     rpc = str(oracle.chain.url).replace("//", f"//user:node-{MARK}@")
-    return plant(folder, keys=(key(SENDER), key(SIGNER)), rpc=rpc, database=database, body=body), f"127.0.0.1:{port}"
+    return plant(folder, keys=KEYS, rpc=rpc, database=database, body=body), f"127.0.0.1:{port}"
 
 
 def pages(host: str) -> str:
@@ -187,26 +170,29 @@ def pages(host: str) -> str:
     return "".join(f"{answer.headers}{answer.text}" for answer in answers)
 
 
-def started(secrets: Planted, *arguments: str, program: str = PLAIN) -> subprocess.Popen[bytes]:
-    """The command, with secrets in its environment and its output in files."""
-    command = [sys.executable, "-c", program, *arguments]
-    command += ["--config", str(secrets.settings)]
-    environment = {**os.environ, **ENVIRONMENT, "HOME": str(secrets.folder)}
-    with (secrets.folder / "out").open("ab") as out, (secrets.folder / "err").open("ab") as err:
-        return subprocess.Popen(command, stdout=out, stderr=err, env=environment)
+@contextmanager
+def started(secrets: Planted, *arguments: str, program: str = PROGRAM) -> Iterator[subprocess.Popen[bytes]]:
+    """The command, with secrets in its environment and its output in files; at the end it is asked to end."""
+    command = (sys.executable, "-c", program, *arguments, "--config", str(secrets.settings))
+    home = {**os.environ, **ENVIRONMENT, "HOME": str(secrets.folder)}
+    with running(*command, log=secrets.folder / "err", out=secrets.folder / "out", environment=home) as process:
+        yield process
+        process.terminate()
+        process.wait(timeout=TIMEOUT_S)
 
 
-def ended(secrets: Planted, *arguments: str, program: str = PLAIN) -> int:
+@contextmanager
+def watching(secrets: Planted) -> Iterator[psutil.Process]:
+    """A watcher that serves."""
+    with started(secrets, "watch") as process:
+        wait_for("watcher_started", log=secrets.folder / "err", process=process, timeout_s=TIMEOUT_S)
+        yield psutil.Process(process.pid)
+
+
+def ended(secrets: Planted, *arguments: str, program: str = PROGRAM) -> int:
     """The exit code of a command that ends by itself."""
-    return started(secrets, *arguments, program=program).wait(timeout=TIMEOUT_S)
-
-
-def wait_for(secrets: Planted, word: str) -> None:
-    """Waits until a word is in the log."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while word not in (log := (secrets.folder / "err").read_text()):
-        assert time.monotonic() < deadline, log
-        time.sleep(0.1)
+    with started(secrets, *arguments, program=program) as process:
+        return process.wait(timeout=TIMEOUT_S)
 
 
 def leaks_of(process: psutil.Process, secrets: Planted) -> list[str]:
@@ -222,20 +208,15 @@ def test_watcher_process_leaks_no_secret_while_it_works_and_when_it_cannot(
 ) -> None:
     """Logs, database, traces, arguments, children and standard streams are searched, through success and failure."""
     secrets = planted(oracle, signer, tmp_path, database=f"sqlite:///{tmp_path}/watcher.db")
-    process = started(secrets, "watch")
-    try:
-        wait_for(secrets, "watcher_started")
+    with watching(secrets) as process:
         inputs = example_rows(MODEL)[0].inputs
         handle = oracle.client().request(model=load_model(MODEL), inputs=inputs)
         assert handle.wait(timeout=TIMEOUT_S, until="proposed").signer == oracle.result_signer.address
         assert signer.headers[-1]["Authorization"] == f"Bearer {TOKEN}"
-        leaks = leaks_of(psutil.Process(process.pid), secrets)
+        leaks = leaks_of(process, secrets)
         signer.failures = [(500, b"S3CR3T in an answer", 0.0)] * 6
         oracle.client().request(model=load_model(MODEL), inputs=inputs)
         time.sleep(3)
-    finally:
-        process.terminate()
-        process.wait(timeout=TIMEOUT_S)
     (tmp_path / "token").write_text("wrong-S3CR3T\n")
     signer.failures = [(401, b"S3CR3T", 0.0)]
     assert ended(secrets, "watch", "--once", "--debug") != 0
@@ -259,18 +240,13 @@ def test_watcher_process_with_many_endpoints_and_mirrors_leaks_no_secret(
         # The server lets everybody in: what matters is that there is a password in the URL.
         database = make_url(migrated_url()).set(password=f"db-{MARK}").render_as_string(hide_password=False)
     secrets, health = spread(oracle, echo, tmp_path, monkeypatch, database=database, form=form)
-    process = started(secrets, "watch")
-    try:
-        wait_for(secrets, "watcher_started")
+    with watching(secrets) as process:
         handle = oracle.client().request(model=load_model(MODEL), inputs=example_rows(MODEL)[0].inputs)
         handle.wait(timeout=TIMEOUT_S, until="proposed")
         time.sleep(2)
-        leaks = leaks_of(psutil.Process(process.pid), secrets) + secrets.found_in(pages(health))
-        assert psutil.Process(process.pid).rlimit(resource.RLIMIT_CORE) == (0, 0)
+        leaks = leaks_of(process, secrets) + secrets.found_in(pages(health))
+        assert process.rlimit(resource.RLIMIT_CORE) == (0, 0)
         assert ended(secrets, "health") in (0, 1)
-    finally:
-        process.terminate()
-        process.wait(timeout=TIMEOUT_S)
     ended(secrets, "doctor", "--debug")
     for command in (("jobs", "list"), ("db", "current"), ("operator", "quarantine", "list"), ("operator", "status")):
         ended(secrets, *command, "--debug")

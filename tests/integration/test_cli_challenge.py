@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
 from tests.support.challenger_world import Court, open_court
+from tests.support.node_process import COMMAND, keystores
 from tests.support.subjects import corrupted
 
 import sworn
 from sworn.chain.deployment_files import save_deployment
-from sworn.chain.keystore import import_key
 from sworn.errors import ConfigurationError
 from sworn.storage import CachedArtifactStore
 from sworn.testing import gallery
 from sworn.testing.anvil import AnvilChain, find_anvil
-from sworn.testing.local_chain import MNEMONIC
 from sworn.types import DisputeStatus
 
 NAME = "logistic"
 PASSWORD = "correct horse"
 CHALLENGER = 3
-_MAIN = "import sys; from sworn.cli import main; sys.exit(main())"
 pytestmark = pytest.mark.anvil
 
 
@@ -47,10 +43,8 @@ def court() -> Iterator[Court]:
 def settings(court: Court, folder: Path) -> Path:
     """The settings of a challenger that has the model's file."""
     CachedArtifactStore(folder / "artifacts").put(gallery.load(NAME))
-    (folder / "password").write_text(PASSWORD)
     save_deployment(court.deployment, folder / "deployment.json")
-    key = bytes(key_from_seed(seed_from_mnemonic(MNEMONIC, ""), f"m/44'/60'/0'/0/{CHALLENGER}"))
-    keystore = import_key(folder / "keys", key, PASSWORD, scrypt_rounds=2)
+    (keystore,) = keystores(folder, CHALLENGER, password=PASSWORD)
     file = folder / "challenger.toml"
     file.write_text(
         f"""
@@ -62,7 +56,7 @@ def settings(court: Court, folder: Path) -> Path:
         deployment = "deployment.json"
         confirmations = 0
         [keys]
-        transaction_key = "{keystore.path}"
+        transaction_key = "{keystore}"
         password_file = "password"
         [challenge]
         min_profit_wei = -1_000_000_000_000_000_000
@@ -73,7 +67,7 @@ def settings(court: Court, folder: Path) -> Path:
 
 def challenge(file: Path, *flags: str) -> dict[str, Any]:
     """What the command says."""
-    command = [sys.executable, "-c", _MAIN, "challenge", "-c", str(file), "--once", "--json", *flags]
+    command = [*COMMAND, "challenge", "-c", str(file), "--once", "--json", *flags]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     found: dict[str, Any] = json.loads(done.stdout)

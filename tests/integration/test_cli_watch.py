@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
 from tests.support.defence_world import Hostile
+from tests.support.node_process import COMMAND, keystores, oracle_on_anvil, running, wait_for, wait_until
 
 from sworn import InferenceResult, RequestHandle, compile_model
 from sworn.chain.deployment_files import save_deployment
-from sworn.chain.keystore import import_key
 from sworn.codec.hashing import Domain, result_of
 from sworn.codec.tensors import encode_tensors
 from sworn.dispute.case import Case
-from sworn.errors import ConfigurationError
-from sworn.testing.anvil import AnvilChain, find_anvil
-from sworn.testing.local_chain import MNEMONIC
 from sworn.testing.local_oracle import LocalOracle
 from sworn.testing.models import example_rows, load_model
 from sworn.types import ZERO_HASH, Answer, Part, Profile, Target
@@ -37,29 +30,16 @@ pytestmark = pytest.mark.anvil
 @pytest.fixture
 def oracle() -> Iterator[LocalOracle]:
     """An oracle on anvil whose own watcher stays idle."""
-    try:
-        find_anvil()
-    except ConfigurationError:
-        pytest.skip("no anvil")
-    chain = AnvilChain()
-    oracle = LocalOracle(chain)
-    oracle.enrol()
-    oracle.serve(load_model("diabetes_progression"))
-    yield oracle
-    oracle.close()
-    chain.close()
+    with oracle_on_anvil() as oracle:
+        oracle.serve(load_model("diabetes_progression"))
+        yield oracle
 
 
 def settings(oracle: LocalOracle, folder: Path) -> Path:
     """The settings of a watcher for the oracle's operator."""
-    (folder / "password").write_text(PASSWORD)
     (folder / "model.onnx").write_bytes(load_model("diabetes_progression"))
     save_deployment(oracle.deployment, folder / "deployment.json")
-    seed = seed_from_mnemonic(MNEMONIC, "")
-    files = [
-        import_key(folder / "keys", bytes(key_from_seed(seed, f"m/44'/60'/0'/0/{index}")), PASSWORD, scrypt_rounds=2)
-        for index in (SENDER, SIGNER)
-    ]
+    transaction_key, result_key = keystores(folder, SENDER, SIGNER, password=PASSWORD)
     file = folder / "sworn.toml"
     file.write_text(
         f"""
@@ -72,8 +52,8 @@ def settings(oracle: LocalOracle, folder: Path) -> Path:
         poll_interval_s = 0.1
         confirmations = 0
         [keys]
-        transaction_key = "{files[0].path}"
-        result_key = "{files[1].path}"
+        transaction_key = "{transaction_key}"
+        result_key = "{result_key}"
         password_file = "password"
         [[models]]
         artifact = "model.onnx"
@@ -94,37 +74,23 @@ def case_of(oracle: LocalOracle, result: InferenceResult, handle: RequestHandle)
     return Case.of(stated, domain, request=handle.request)
 
 
-def wait_for(log: Path, word: str) -> None:
-    """Waits until a word is in the log."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while word not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_watch_process_when_signalled_ends_in_order(
     oracle: LocalOracle, tmp_path: Path, number: signal.Signals
 ) -> None:
     """A request is answered, the signal ends the process with 0, and stdout is one document."""
     file = settings(oracle, tmp_path)
-    log = tmp_path / "log"
-    command = [sys.executable, "-c", "import sys; from sworn.cli import main; sys.exit(main())"]
-    command += ["watch", "--config", str(file), "--json"]
-    with log.open("wb") as stderr, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as process:
-        try:
-            wait_for(log, "watcher_started")
-            handle = oracle.client().request(
-                model=load_model("diabetes_progression"), inputs=example_rows("diabetes_progression")[0].inputs
-            )
-            assert handle.wait(timeout=TIMEOUT_S, until="proposed").signer == oracle.result_signer.address
-            wait_for(log, "job_proposed")
-            process.send_signal(number)
-            out, _ = process.communicate(timeout=TIMEOUT_S)
-        finally:
-            process.kill()
-    assert process.returncode == 0, log.read_text()
-    assert json.loads(out) == {"jobs": {"proposed": 1}}
+    log, out = tmp_path / "log", tmp_path / "out"
+    with running(*COMMAND, "watch", "--config", str(file), "--json", log=log, out=out) as process:
+        wait_for("watcher_started", log=log, process=process, timeout_s=TIMEOUT_S)
+        handle = oracle.client().request(
+            model=load_model("diabetes_progression"), inputs=example_rows("diabetes_progression")[0].inputs
+        )
+        assert handle.wait(timeout=TIMEOUT_S, until="proposed").signer == oracle.result_signer.address
+        wait_for("job_proposed", log=log, process=process, timeout_s=TIMEOUT_S)
+        process.send_signal(number)
+        assert process.wait(timeout=TIMEOUT_S) == 0, log.read_text()
+    assert json.loads(out.read_text()) == {"jobs": {"proposed": 1}}
     text = log.read_text()
     assert all(json.loads(line)["event"] for line in text.splitlines())
     (model,) = [json.loads(line) for line in text.splitlines() if "model_served" in line]
@@ -140,35 +106,25 @@ def test_watch_process_whose_result_is_challenged_defends_it_and_serves_its_trac
     file = settings(oracle, tmp_path)
     file.write_text(file.read_text() + "\n[trace_server]\nport = 0\n")
     log, model = tmp_path / "log", load_model("diabetes_progression")
-    command = [sys.executable, "-c", "import sys; from sworn.cli import main; sys.exit(main())"]
-    with (
-        log.open("wb") as stderr,
-        subprocess.Popen([*command, "watch", "--config", str(file)], stdout=stderr, stderr=stderr) as process,
-    ):
-        try:
-            wait_for(log, "watcher_started")
-            inputs = example_rows("diabetes_progression")[0].inputs
-            handle = oracle.client().request(model=model, inputs=inputs, window=3_000)
-            result = handle.wait(timeout=TIMEOUT_S, until="proposed")
-            hostile, case = (
-                Hostile(world=oracle, signer=oracle.chain.signers[CHALLENGER]),
-                case_of(oracle, result, handle),
-            )
-            hostile.challenge(case)
-            wait_for(log, '"key": "commit:')
-            demands = [
-                hostile.demand(case, target)
-                for target in (Target(part=Part.CHUNKS, value=0), Target(part=Part.WEIGHT_CHUNKS, value=0))
-            ]
-            deadline = time.monotonic() + TIMEOUT_S
-            while not all(map(hostile.is_answered, demands)):
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-            (served,) = [json.loads(line) for line in log.read_text().splitlines() if "traces_served" in line]
-            place = f"http://{served['host']}:{served['port']}/v1/results/{case.result_id.hex()}"
-            root = hostile.dispute(case).trace_root
-            assert requests.get(place, timeout=TIMEOUT_S).json() == {"traceRoot": "0x" + root.hex()}
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=TIMEOUT_S) == 0, log.read_text()
-        finally:
-            process.kill()
+    with running(*COMMAND, "watch", "--config", str(file), log=log) as process:
+        wait_for("watcher_started", log=log, process=process, timeout_s=TIMEOUT_S)
+        inputs = example_rows("diabetes_progression")[0].inputs
+        handle = oracle.client().request(model=model, inputs=inputs, window=3_000)
+        result = handle.wait(timeout=TIMEOUT_S, until="proposed")
+        hostile, case = (
+            Hostile(world=oracle, signer=oracle.chain.signers[CHALLENGER]),
+            case_of(oracle, result, handle),
+        )
+        hostile.challenge(case)
+        wait_for('"key": "commit:', log=log, process=process, timeout_s=TIMEOUT_S)
+        demands = [
+            hostile.demand(case, target)
+            for target in (Target(part=Part.CHUNKS, value=0), Target(part=Part.WEIGHT_CHUNKS, value=0))
+        ]
+        wait_until(lambda: all(map(hostile.is_answered, demands)), log=log, timeout_s=TIMEOUT_S)
+        (served,) = [json.loads(line) for line in log.read_text().splitlines() if "traces_served" in line]
+        place = f"http://{served['host']}:{served['port']}/v1/results/{case.result_id.hex()}"
+        root = hostile.dispute(case).trace_root
+        assert requests.get(place, timeout=TIMEOUT_S).json() == {"traceRoot": "0x" + root.hex()}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=TIMEOUT_S) == 0, log.read_text()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,19 +11,23 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
-from tests.support.workforces import is_gone, until
+from tests.support.node_process import (
+    COMMAND,
+    free_port,
+    keystores,
+    oracle_on_anvil,
+    running,
+    wait_for,
+    wait_until,
+)
+from tests.support.workforces import is_gone
 
 import sworn
 from sworn.abi import interface
 from sworn.chain.deployment_files import save_deployment
-from sworn.chain.keystore import import_key
 from sworn.client import RequestHandle
-from sworn.errors import ConfigurationError
 from sworn.model.trace_file import TraceFile
 from sworn.testing import gallery
-from sworn.testing.anvil import AnvilChain, find_anvil
-from sworn.testing.local_chain import MNEMONIC
 from sworn.testing.local_oracle import LocalOracle
 from sworn.testing.models import example_rows, load_model
 from sworn.types import RequestId
@@ -98,25 +99,17 @@ class Ray:
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Waits until something is so."""
-        assert until(condition, timeout_s=TIMEOUT_S), self.log.read_text()[-6000:]
+        wait_until(condition, log=self.log, timeout_s=TIMEOUT_S)
 
 
 @pytest.fixture
 def oracle() -> Iterator[LocalOracle]:
     """An oracle on anvil whose own watcher stays idle."""
     pytest.importorskip("ray")
-    try:
-        find_anvil()
-    except ConfigurationError:
-        pytest.skip("no anvil")
-    chain = AnvilChain()
-    oracle = LocalOracle(chain)
-    oracle.enrol()
-    oracle.serve(gallery.load(TRACED), profile="bounded")
-    oracle.serve(load_model(PLAIN), profile="signed")
-    yield oracle
-    oracle.close()
-    chain.close()
+    with oracle_on_anvil() as oracle:
+        oracle.serve(gallery.load(TRACED), profile="bounded")
+        oracle.serve(load_model(PLAIN), profile="signed")
+        yield oracle
 
 
 @pytest.fixture
@@ -124,36 +117,21 @@ def ray(oracle: LocalOracle, tmp_path: Path) -> Iterator[Ray]:
     """A watcher for the oracle's operator, with two workers on a cluster of its own, ready."""
     (tmp_path / "traced.onnx").write_bytes(gallery.load(TRACED))
     (tmp_path / "plain.onnx").write_bytes(load_model(PLAIN))
-    (tmp_path / "password").write_text(PASSWORD)
     save_deployment(oracle.deployment, tmp_path / "deployment.json")
-    seed = seed_from_mnemonic(MNEMONIC, "")
-    keys = [
-        import_key(tmp_path / "keys", bytes(key_from_seed(seed, f"m/44'/60'/0'/0/{index}")), PASSWORD, scrypt_rounds=2)
-        for index in (SENDER, SIGNER)
-    ]
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = int(listening.getsockname()[1])
+    keys, port = keystores(tmp_path, SENDER, SIGNER, password=PASSWORD), free_port()
     file, log = tmp_path / "sworn.toml", tmp_path / "log"
     file.write_text(
         SETTINGS.format(
             folder=tmp_path,
             operator=oracle.operator.address,
             url=oracle.chain.url,
-            keys=[key.path for key in keys],
+            keys=keys,
             port=port,
         )
     )
-    command = [sys.executable, "-c", "import sys; from sworn.cli import main; sys.exit(main())"]
-    with log.open("wb") as output:
-        process = subprocess.Popen([*command, "watch", "--config", str(file)], stdout=output, stderr=output)
-    found = Ray(watcher=psutil.Process(process.pid), log=log, port=port)
-    try:
-        found.wait(lambda: "watcher_started" in log.read_text() or process.poll() is not None)
-        assert process.poll() is None, log.read_text()
-        yield found
-    finally:
-        process.kill()
-        process.wait()
+    with running(*COMMAND, "watch", "--config", str(file), log=log) as process:
+        wait_for("watcher_started", log=log, process=process, timeout_s=TIMEOUT_S)
+        yield Ray(watcher=psutil.Process(process.pid), log=log, port=port)
 
 
 def events(oracle: LocalOracle, name: str) -> Counter[RequestId]:
