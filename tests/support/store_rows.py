@@ -7,12 +7,14 @@ from sworn.chain.transactions import Intent, SignedAttempt, TransactionRecord, T
 from sworn.types import Address, Assurance, ModelId, Request, RequestId
 from sworn.watcher.jobs import Job, JobStatus, Oath
 
-SENDER = Address("0x" + "11" * 20)
+OPERATOR = SENDER = Address("0x" + "11" * 20)
 ORACLE = Address("0x" + "33" * 20)
 STREAM = "requests"
 
 
-def job(number: int, *, at: int = 1, status: JobStatus = JobStatus.SEEN, deadline: int = 2**40 - 1) -> Job:
+def job(
+    number: int, *, at: int = 1, status: JobStatus = JobStatus.SEEN, deadline: int = 2**40 - 1, window_s: int = 60
+) -> Job:
     """A job whose fields are at the limits of their types; all are about one model and one input."""
     return Job(
         request_id=RequestId(number.to_bytes(32, "big")),
@@ -25,7 +27,7 @@ def job(number: int, *, at: int = 1, status: JobStatus = JobStatus.SEEN, deadlin
             fee_wei=2**96 - 1,
             value_at_risk_wei=2**96 - 2,
             callback_gas=2**32 - 1,
-            window_s=60,
+            window_s=window_s,
             deadline=deadline,
             assurance=Assurance.PROVISIONAL,
             salt=b"\x04" * 32,

@@ -11,11 +11,11 @@ from tests.support import store_rows
 
 from sworn.chain.transactions import TransactionStatus
 from sworn.watcher.defence.store import DefenceStore
-from sworn.watcher.jobs import Job, JobStatus, Oath
+from sworn.watcher.jobs import PROMISED, Job, JobStatus, Oath
 from sworn.watcher.store.census import Census
 from sworn.watcher.store.database import Database
 from sworn.watcher.store.exposure import ExposureStore
-from sworn.watcher.store.jobs import PROMISED, JobStore
+from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.rows import job_row, oath_row
 from sworn.watcher.store.strays import stray_senders
 from sworn.watcher.store.tables import JOBS, SIGNED_DIGESTS, STATEMENTS

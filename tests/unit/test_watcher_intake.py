@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
-from tests.unit.test_watcher_store import OPERATOR, ORACLE, _job
+from tests.support import store_rows
+from tests.support.store_rows import OPERATOR, ORACLE
 
 from sworn.chain.follower import BlockId, Step
 from sworn.chain.gateway import Block, BlockRef, Gateway, Log
@@ -44,7 +45,7 @@ class Past:
 
     def add(self, number: int, *, deadline: int, operator: Address = OPERATOR) -> RequestId:
         """A request with a deadline."""
-        plain = _job(number).request
+        plain = store_rows.job(number).request
         request = replace(plain, deadline=deadline, operator=operator, salt=number.to_bytes(32), callback_gas=0)
         identity = calldata.request_id(request, chain_id=1, oracle=ORACLE)
         self.logs.append(_log(identity, request))

@@ -9,9 +9,10 @@ import pytest
 from alembic import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support import store_rows
 from tests.support.databases import KINDS, opened
+from tests.support.store_rows import OPERATOR, ORACLE, STREAM
 
-from sworn.chain.follower import BlockId
 from sworn.chain.transactions import (
     Intent,
     MemoryTransactionStore,
@@ -21,56 +22,12 @@ from sworn.chain.transactions import (
     TransactionStore,
 )
 from sworn.errors import ConfigurationError, DigestConflict, StoreError, StoreUnavailable
-from sworn.types import Address, Assurance, FailureCode, ModelId, Request, RequestId
-from sworn.watcher.jobs import Job, JobStatus, Oath
+from sworn.types import FailureCode, RequestId
+from sworn.watcher.jobs import JobStatus
 from sworn.watcher.store import migration
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.transactions import SqlTransactionStore
-
-OPERATOR = Address("0x" + "11" * 20)
-ORACLE = Address("0x" + "33" * 20)
-STREAM = "requests"
-
-
-def _job(number: int, *, block: int = 1, status: JobStatus = JobStatus.SEEN) -> Job:
-    return Job(
-        request_id=RequestId(number.to_bytes(32, "big")),
-        request=Request(
-            model_id=ModelId(b"\x01" * 32),
-            input_root=b"\x02" * 32,
-            requester=OPERATOR,
-            operator=OPERATOR,
-            refund_to=OPERATOR,
-            fee_wei=2**96 - 1,
-            value_at_risk_wei=2**96 - 2,
-            callback_gas=2**32 - 1,
-            window_s=2**32 - 1,
-            deadline=2**40 - 1,
-            assurance=Assurance.PROVISIONAL,
-            salt=b"\x04" * 32,
-        ),
-        input=b"\x01\x02",
-        block_number=block,
-        block_hash=b"\x05" * 32,
-        transaction_hash=b"\x06" * 32,
-        status=status,
-    )
-
-
-def _block(number: int) -> BlockId:
-    return BlockId(number=number, hash=number.to_bytes(32, "big"))
-
-
-def _oath(number: int, digest: bytes = b"\x07" * 32) -> Oath:
-    return Oath(
-        request_id=RequestId(number.to_bytes(32, "big")),
-        operator=OPERATOR,
-        digest=digest,
-        output_root=b"\x08" * 32,
-        trace_root=bytes(32),
-        output=b"\x01",
-    )
 
 
 @pytest.fixture(params=KINDS)
@@ -108,14 +65,14 @@ def test_database_of_an_older_version_is_brought_up_with_its_jobs(tmp_path: Path
     database = open_database(f"sqlite:///{tmp_path}/old.db")
     migration.upgrade(database)
     store = JobStore(database=database)
-    store.advance(STREAM, history=[_block(1)], seen=[_job(1)])
+    store.advance(STREAM, history=[store_rows.block(1)], seen=[store_rows.job(1)])
     with database.transaction() as connection:
         configuration = migration._configuration()
         configuration.attributes["connection"] = connection
         command.downgrade(configuration, "0001")
     assert migration.current(database) == "0001" and migration.differences(database) != []
     migration.upgrade(database)
-    assert migration.differences(database) == [] and store.job(_job(1).request_id) == _job(1)
+    assert migration.differences(database) == [] and store.job(store_rows.job(1).request_id) == store_rows.job(1)
     database.close()
 
 
@@ -157,8 +114,9 @@ def test_database_url_malformed_raises_configuration_error(url: str) -> None:
 
 def test_job_stored_and_loaded_is_equal(store: JobStore) -> None:
     """Every field of a job, at the limits of its type, survives the database."""
-    job = replace(_job(1), failure=FailureCode.TOO_LARGE, reason="why", attempts=3, settled_block=2**62)
-    store.advance(STREAM, history=[_block(1)], seen=[_job(1)])
+    seen = store_rows.job(1, window_s=2**32 - 1)
+    job = replace(seen, failure=FailureCode.TOO_LARGE, reason="why", attempts=3, settled_block=2**62)
+    store.advance(STREAM, history=[store_rows.block(1)], seen=[seen])
     store.save(job)
     assert store.job(job.request_id) == job
     assert store.job(RequestId(bytes(32))) is None
@@ -166,32 +124,32 @@ def test_job_stored_and_loaded_is_equal(store: JobStore) -> None:
 
 def test_job_seen_twice_keeps_its_progress(store: JobStore) -> None:
     """The same log again does not start a job anew."""
-    store.advance(STREAM, history=[_block(1)], seen=[_job(1)])
-    store.save(_job(1, status=JobStatus.PROPOSED))
-    store.advance(STREAM, history=[_block(2)], seen=[_job(1)])
+    store.advance(STREAM, history=[store_rows.block(1)], seen=[store_rows.job(1)])
+    store.save(store_rows.job(1, status=JobStatus.PROPOSED))
+    store.advance(STREAM, history=[store_rows.block(2)], seen=[store_rows.job(1)])
     assert [job.status for job in store.jobs()] == [JobStatus.PROPOSED]
 
 
 def test_history_advanced_replaces_the_old_one(store: JobStore) -> None:
     """The stored history is the one of the last step."""
-    store.advance(STREAM, history=[_block(1), _block(2)], seen=[])
-    store.advance(STREAM, history=[_block(2), _block(3)], seen=[])
-    assert store.history(STREAM) == (_block(2), _block(3))
+    store.advance(STREAM, history=[store_rows.block(1), store_rows.block(2)], seen=[])
+    store.advance(STREAM, history=[store_rows.block(2), store_rows.block(3)], seen=[])
+    assert store.history(STREAM) == (store_rows.block(2), store_rows.block(3))
     assert store.history("another") == ()
 
 
 def test_rewind_orphans_reopens_and_forgets_waiting(store: JobStore) -> None:
     """Jobs of void blocks are orphaned, ends in void blocks undone, waiting ended; parked jobs stay parked."""
     jobs = {
-        1: _job(1, block=5),
-        2: _job(2, block=20),
-        3: replace(_job(3, block=5, status=JobStatus.FINALIZED), settled_block=15),
-        4: replace(_job(4, block=5, status=JobStatus.FINALIZED), settled_block=9),
-        5: replace(_job(5, block=5, status=JobStatus.PARKED), settled_block=15),
-        6: replace(_job(6, block=5, status=JobStatus.PROPOSED), due_at=10**9),
+        1: store_rows.job(1, at=5),
+        2: store_rows.job(2, at=20),
+        3: replace(store_rows.job(3, at=5, status=JobStatus.FINALIZED), settled_block=15),
+        4: replace(store_rows.job(4, at=5, status=JobStatus.FINALIZED), settled_block=9),
+        5: replace(store_rows.job(5, at=5, status=JobStatus.PARKED), settled_block=15),
+        6: replace(store_rows.job(6, at=5, status=JobStatus.PROPOSED), due_at=10**9),
     }
-    store.advance(STREAM, history=[_block(20)], seen=list(jobs.values()))
-    store.advance(STREAM, history=[_block(10)], seen=[], rewound_to=10)
+    store.advance(STREAM, history=[store_rows.block(20)], seen=list(jobs.values()))
+    store.advance(STREAM, history=[store_rows.block(10)], seen=[], rewound_to=10)
     statuses = {int.from_bytes(job.request_id, "big"): job.status for job in store.jobs()}
     assert statuses == {
         1: JobStatus.SEEN,
@@ -202,39 +160,39 @@ def test_rewind_orphans_reopens_and_forgets_waiting(store: JobStore) -> None:
         6: JobStatus.PROPOSED,
     }
     assert {job.due_at for job in store.jobs()} == {0}
-    store.advance(STREAM, history=[_block(11)], seen=[_job(2, block=11)])
-    assert store.job(jobs[2].request_id) == _job(2, block=11)
+    store.advance(STREAM, history=[store_rows.block(11)], seen=[store_rows.job(2, at=11)])
+    assert store.job(jobs[2].request_id) == store_rows.job(2, at=11)
 
 
 def test_jobs_counted_by_status_leave_out_what_is_not_there(store: JobStore) -> None:
     """The counts are those of the jobs."""
     assert store.counts() == {}
-    jobs = [_job(1), _job(2), _job(3, status=JobStatus.IGNORED)]
-    store.advance(STREAM, history=[_block(1)], seen=jobs)
+    jobs = [store_rows.job(1), store_rows.job(2), store_rows.job(3, status=JobStatus.IGNORED)]
+    store.advance(STREAM, history=[store_rows.block(1)], seen=jobs)
     assert store.counts() == {JobStatus.SEEN: 2, JobStatus.IGNORED: 1}
 
 
 def test_due_jobs_by_time_and_kind_are_selected(store: JobStore) -> None:
     """Only open jobs whose block time and wall time have come are due."""
     jobs = [
-        _job(1),
-        replace(_job(2), retry_at=101.0),
-        replace(_job(3, status=JobStatus.PROPOSED), due_at=50),
-        replace(_job(4, status=JobStatus.PROPOSED), due_at=51),
-        _job(5, status=JobStatus.IGNORED),
+        store_rows.job(1),
+        replace(store_rows.job(2), retry_at=101.0),
+        replace(store_rows.job(3, status=JobStatus.PROPOSED), due_at=50),
+        replace(store_rows.job(4, status=JobStatus.PROPOSED), due_at=51),
+        store_rows.job(5, status=JobStatus.IGNORED),
     ]
-    store.advance(STREAM, history=[_block(1)], seen=jobs)
+    store.advance(STREAM, history=[store_rows.block(1)], seen=jobs)
     assert store.due(block_timestamp=50, limit=9, seen=True) == [jobs[0]]
     assert store.due(block_timestamp=50, limit=9, seen=False) == [jobs[2]]
 
 
 def test_journal_takes_one_digest_per_request_and_operator(store: JobStore) -> None:
     """The same digest may be journalled again, another one never; the signature completes it."""
-    store.swear(_oath(1))
-    store.swear(_oath(1))
+    store.swear(store_rows.oath(1))
+    store.swear(store_rows.oath(1))
     with pytest.raises(DigestConflict):
-        store.swear(_oath(1, digest=b"\x09" * 32))
-    signed = replace(_oath(1), signature=b"\x01" * 65)
+        store.swear(store_rows.oath(1, digest=b"\x09" * 32))
+    signed = replace(store_rows.oath(1), signature=b"\x01" * 65)
     store.store_signature(signed)
     assert store.oath(signed.request_id, OPERATOR) == signed
     assert store.oath(signed.request_id, ORACLE) is None
@@ -295,12 +253,16 @@ def test_transaction_stores_of_both_kinds_agree(moves: list[tuple[int, Transacti
 
 def test_second_output_of_one_input_is_not_sworn_where_bits_are_promised(store: JobStore) -> None:
     """Two requests about the same input have one answer in profile exact: another one would convict the operator."""
-    other_input = replace(_job(4), request=replace(_job(4).request, input_root=b"\x0a" * 32))
-    store.advance(STREAM, history=[_block(1)], seen=[_job(1), _job(2), _job(3), other_input])
-    store.swear(_oath(1), one_answer_per_input=True)
-    store.swear(_oath(1), one_answer_per_input=True)
-    store.swear(_oath(2, b"\x17" * 32), one_answer_per_input=True)
-    lie = replace(_oath(3, b"\x27" * 32), output_root=b"\x09" * 32, output=b"\x02")
+    other_input = replace(store_rows.job(4), request=replace(store_rows.job(4).request, input_root=b"\x0a" * 32))
+    store.advance(
+        STREAM,
+        history=[store_rows.block(1)],
+        seen=[store_rows.job(1), store_rows.job(2), store_rows.job(3), other_input],
+    )
+    store.swear(store_rows.oath(1), one_answer_per_input=True)
+    store.swear(store_rows.oath(1), one_answer_per_input=True)
+    store.swear(store_rows.oath(2, digest=b"\x17" * 32), one_answer_per_input=True)
+    lie = replace(store_rows.oath(3, digest=b"\x27" * 32), output_root=b"\x09" * 32, output=b"\x02")
     with pytest.raises(DigestConflict, match="same model and input"):
         store.swear(lie, one_answer_per_input=True)
     assert store.oath(lie.request_id, OPERATOR) is None

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
-from tests.unit.test_watcher_store import OPERATOR, ORACLE, STREAM, _block, _job, _oath
+from tests.support import store_rows
+from tests.support.store_rows import OPERATOR, ORACLE, STREAM
 
 from sworn.chain.gateway import Block
 from sworn.chain.transactions import Intent, TransactionRecord, TransactionSender, TransactionStatus
 from sworn.errors import ContractRevert, SenderBusy, SwornError, TransactionUnderpriced, TransientChainError
 from sworn.types import Answer, CallbackKind, RequestState, Status
 from sworn.watcher.contracts import Contracts
-from sworn.watcher.jobs import RECHECK_S, Action, Decision, Job, JobStatus
+from sworn.watcher.jobs import PROMISED, RECHECK_S, Action, Decision, Job, JobStatus
 from sworn.watcher.logs import make_logger
 from sworn.watcher.looking import Mishap, Sight, View
 from sworn.watcher.store.database import open_database
@@ -85,7 +86,7 @@ class Bench:
 
     def job(self, number: int) -> Job:
         """A job as it is stored."""
-        job = self.store.job(_job(number).request_id)
+        job = self.store.job(store_rows.job(number).request_id)
         assert job is not None
         return job
 
@@ -115,7 +116,7 @@ def _sight(job: Job, round_: int) -> Sight:
         result_tag=bytes(20),
     )
     decision = Decision(action=Action.PROPOSE, status=JobStatus.ANSWERED)
-    return job, View(head=HEAD, state=state, oath=_oath(1), decision=decision)
+    return job, View(head=HEAD, state=state, oath=store_rows.oath(1), decision=decision)
 
 
 @pytest.fixture
@@ -124,10 +125,15 @@ def bench() -> Bench:
     database = open_database("sqlite://")
     METADATA.create_all(database.engine)
     store = JobStore(database=database, clock=lambda: 100.0)
-    small = replace(_job(1).request, callback_gas=0)
-    seen = [replace(_job(number, status=JobStatus.ANSWERED), request=small) for number in (1, 2, 3)]
-    store.advance(STREAM, history=[_block(1)], seen=seen)
+    small = replace(store_rows.job(1).request, callback_gas=0)
+    seen = [replace(store_rows.job(number, status=JobStatus.ANSWERED), request=small) for number in (1, 2, 3)]
+    store.advance(STREAM, history=[store_rows.block(1)], seen=seen)
     return Bench(store=store)
+
+
+def test_every_kind_of_transaction_is_waited_for_by_promised_jobs() -> None:
+    """A kind that is missing there would have its jobs looked at in every block, or never."""
+    assert {kind.status for kind in Kind} == PROMISED
 
 
 def test_jobs_carried_by_a_live_transaction_are_not_sent_again(bench: Bench) -> None:
@@ -190,7 +196,7 @@ def test_reopened_request_is_carried_by_another_transaction(bench: Bench) -> Non
 
 def test_poison_in_a_batch_is_found_by_halves(bench: Bench) -> None:
     """Only the result that spoils a batch fails; the others go in batches still."""
-    poison = _job(2).request_id.hex()
+    poison = store_rows.job(2).request_id.hex()
     revert = ContractRevert("no")
     bench.desk.refuse = lambda intent: revert if _carries(bench, intent, 2) else None
     carried = bench.carry()
@@ -245,7 +251,7 @@ def test_transaction_whose_jobs_are_over_is_not_wanted(bench: Bench) -> None:
 def test_batch_stays_under_its_gas_with_callbacks_counted_in_full(bench: Bench) -> None:
     """Every callback gets the gas that was asked for, and what the EVM keeps of it: else the whole batch reverts."""
     bench.batching = Batching(max_gas=2_500_000)
-    greedy = replace(_job(1).request, callback_gas=2_000_000)
+    greedy = replace(store_rows.job(1).request, callback_gas=2_000_000)
     sights = [(replace(job, request=greedy), view) for job, view in (_sight(bench.job(n), 0) for n in (1, 2, 3))]
     bench.carry(numbers=())
     moves, _ = _ready(Kind.FINALIZE, sights)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -16,31 +15,9 @@ from sworn.cli.output import moment
 from sworn.cli.session import Session
 from sworn.cli.values import RequestArgument
 from sworn.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from sworn.watcher.jobs import Job
+from sworn.watcher.jobs import Job, JobStatus
 
 _LIMIT: Final = 50
-
-
-class Statuses(Enum):
-    """How far a job has come."""
-
-    SEEN = "seen"
-    ANSWERED = "answered"
-    PROPOSING = "proposing"
-    PROPOSED = "proposed"
-    DISPUTED = "disputed"
-    FINALIZING = "finalizing"
-    FINALIZED = "finalized"
-    FAILING = "failing"
-    FAILED = "failed"
-    OVERTAKEN = "overtaken"
-    IGNORED = "ignored"
-    EXPIRED = "expired"
-    REFUTED = "refuted"
-    ORPHANED = "orphaned"
-    PARKED = "parked"
 
 
 def register(app: typer.Typer) -> None:
@@ -56,21 +33,18 @@ def _list(
     session: Session,
     config: FilesOption = None,
     status: Annotated[
-        list[Statuses] | None, typer.Option(help="Only these; repeat. By default all that are open, and parked ones.")
+        list[JobStatus] | None, typer.Option(help="Only these; repeat. By default all that are open, and parked ones.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = _LIMIT,
 ) -> None:
     """Counts all jobs, and lists some with the reason why they are where they are."""
     with opened(config) as (database, _):
-        from sworn.watcher.jobs import JobStatus
         from sworn.watcher.store import migration
         from sworn.watcher.store.jobs import JobStore
 
         migration.require_current(database)
         store = JobStore(database=database)
-        wanted = [JobStatus(each.value) for each in status or ()] or [
-            each for each in JobStatus if not each.terminal or each is JobStatus.PARKED
-        ]
+        wanted = status or [each for each in JobStatus if not each.terminal or each is JobStatus.PARKED]
         counts, jobs = store.counts(), store.jobs(wanted, limit=limit)
     named = {each.value: count for each, count in counts.items()}
     session.output.result({"counts": named, "jobs": [_plain(job) for job in jobs]}, _table(named, jobs))

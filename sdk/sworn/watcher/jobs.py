@@ -53,6 +53,8 @@ class JobStatus(Enum):
         return self in _TERMINAL
 
 
+#: Jobs for which a transaction is promised, perhaps sent.
+PROMISED = frozenset({JobStatus.PROPOSING, JobStatus.FINALIZING, JobStatus.FAILING})
 _TERMINAL = frozenset(
     {
         JobStatus.FINALIZED,

@@ -41,13 +41,13 @@ from sworn.watcher.containment import Care, Containment, Remedy
 from sworn.watcher.defence.service import Defender
 from sworn.watcher.inference import Inference
 from sworn.watcher.intake import Intake
-from sworn.watcher.jobs import Job, JobStatus, Trouble
+from sworn.watcher.jobs import PROMISED, Job, JobStatus, Trouble
 from sworn.watcher.reloading import Reloading
 from sworn.watcher.replica import ALONE, ReplicaRole
 from sworn.watcher.retention import Retention
 from sworn.watcher.running import Admission, Runs
 from sworn.watcher.steps import Done, Steps
-from sworn.watcher.store.jobs import PROMISED, JobStore
+from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
 
 #: What a transaction does, as its key begins; the last two are batches.

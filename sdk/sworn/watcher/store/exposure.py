@@ -14,10 +14,10 @@ from sworn.watcher.store.database import Database, unindexed
 from sworn.watcher.store.tables import JOBS
 
 #: Sworn, and not known to be on chain.
-PROMISED: Final = (JobStatus.ANSWERED, JobStatus.PROPOSING)
+SWORN: Final = (JobStatus.ANSWERED, JobStatus.PROPOSING)
 #: On chain with a bond behind it.
 LOCKED: Final = (JobStatus.PROPOSED, JobStatus.DISPUTED, JobStatus.FINALIZING)
-_OPEN: Final = tuple(status.value for status in (*PROMISED, *LOCKED))
+_OPEN: Final = tuple(status.value for status in (*SWORN, *LOCKED))
 _CHUNK: Final = 500
 
 

@@ -12,16 +12,15 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from sworn.chain.follower import BlockId
 from sworn.errors import ConfigurationError, DigestConflict
 from sworn.types import Address, RequestId
-from sworn.watcher.jobs import Job, JobStatus, Oath
+from sworn.watcher.jobs import PROMISED, Job, JobStatus, Oath
 from sworn.watcher.store import oaths as journal
 from sworn.watcher.store.database import Database, database_time, insert_once, unindexed
 from sworn.watcher.store.oaths import chunks, insert_new
 from sworn.watcher.store.rows import job_of, job_progress, job_row
 from sworn.watcher.store.tables import BLOCKS, JOBS, ORIGIN, SIGNED_DIGESTS
 
-#: Jobs that move by themselves, and those of them for which a transaction is promised.
+#: Jobs that move by themselves.
 MOVING = frozenset(status for status in JobStatus if not status.terminal and status is not JobStatus.SEEN)
-PROMISED = frozenset({JobStatus.PROPOSING, JobStatus.FINALIZING, JobStatus.FAILING})
 _OPEN = tuple(status.value for status in JobStatus if not status.terminal)
 _SEEN = (JobStatus.SEEN.value,)
 _MOVING = tuple(status.value for status in JobStatus if status in MOVING)
