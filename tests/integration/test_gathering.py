@@ -11,7 +11,7 @@ from tests.support.watcher_world import WatcherWorld, open_world
 
 from sworn.chain.gateway import BlockRef, Call, Gateway
 from sworn.chain.gathering import LEAST, Gathering
-from sworn.errors import ChainError, TransientChainError
+from sworn.errors import ChainError, ConfigurationError, RateLimited, SwornError, TransientChainError
 from sworn.testing.local_chain import ChainKind, start_chain
 from sworn.types import Address, RequestId, Status
 from sworn.watcher import calldata
@@ -30,11 +30,15 @@ class Node:
 
     world: WatcherWorld
     refusal: ChainError | bytes | None = None
+    #: What all of a request ends with that has such a call in it, as over HTTP.
+    raised: SwornError | None = None
     asked: list[Call] = field(default_factory=list)
 
     def calls(self, calls: Sequence[Call], *, block: BlockRef = "latest") -> list[bytes | ChainError]:
         """Each call's answer."""
         self.asked += calls
+        if self.raised is not None and self.asked[-1].to is None:
+            raise self.raised
         answers = self.world.chain.gateway.calls(calls, block=block)
         if self.refusal is None:
             return answers
@@ -94,6 +98,26 @@ def test_node_that_does_not_answer_so_is_asked_one_by_one(world: WatcherWorld, r
     before = node.gathered
     assert gathering.ask(asked, block="latest") == answers
     assert node.gathered == before
+
+
+@pytest.mark.parametrize(
+    "raised", [ChainError("400"), ConfigurationError("403"), TransientChainError("500")], ids=["400", "403", "500"]
+)
+def test_node_that_refuses_it_by_an_http_status_is_asked_one_by_one(world: WatcherWorld, raised: SwornError) -> None:
+    """Some nodes and proxies refuse the whole request: with twenty jobs in hand every turn would fail for ever."""
+    node, asked = Node(world, raised=raised), _ids([RequestId(b"\x09" * 32)], LEAST)
+    gathering = _gathering(node)
+    assert all(isinstance(answer, bytes) for answer in gathering.ask(asked, block="latest"))
+    gathering.ask(asked, block="latest")
+    assert node.gathered == 1
+
+
+def test_node_that_wants_fewer_requests_is_not_asked_for_more_of_them(world: WatcherWorld) -> None:
+    """Twenty calls in the place of one would answer a limit by breaking it further."""
+    node, asked = Node(world, raised=RateLimited("429")), _ids([RequestId(b"\x09" * 32)], LEAST)
+    with pytest.raises(RateLimited):
+        _gathering(node).ask(asked, block="latest")
+    assert len(node.asked) == 1
 
 
 def test_node_in_passing_trouble_is_asked_for_many_again(world: WatcherWorld) -> None:

@@ -12,15 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sworn.chain.gateway import BlockRef, Call, Gateway
-from sworn.errors import ChainError, TransientChainError
+from sworn.errors import ChainError, ConfigurationError, RateLimited, TransientChainError
 from sworn.types import Address
 
 #: Fewer calls than that are made one by one, in a batch.
 LEAST: Final = 20
 #: Bytes that a created contract may have (EIP-170), and so all answers of one call together.
 _MOST_BYTES: Final = 24_576
-#: Seconds until a node that refused is asked in this way again: another one may be behind the same URL.
+#: Seconds until a node that refused is asked in this way again: another one may be behind the same URL. The second
+#: counts for refusals that look like a node in trouble, which is what some make of a call that they do not know.
 _FORGET_S: Final = 600.0
+_FORGET_TROUBLE_S: Final = 60.0
 #: Bytes of the init code before the questions.
 CODE_BYTES: Final = 0x53
 _OUT: Final = 0x40
@@ -46,15 +48,22 @@ class Gathering:
         self._contract = contract
         self._ask_bytes, self._answer_bytes = ask_bytes, answer_bytes
         self._clock = clock
-        self._refused_at = float("-inf")
+        self._not_before = float("-inf")
 
     def ask(self, asked: Sequence[bytes], *, block: BlockRef) -> list[bytes | ChainError]:
         """The answers, in their order; an error in the place of each that could not be had. Raises `ChainError`."""
-        if len(asked) < LEAST or self._clock() - self._refused_at < _FORGET_S:
+        if len(asked) < LEAST or self._clock() < self._not_before:
             return self._each(asked, block)
         most = _MOST_BYTES // self._answer_bytes
         parts = [asked[start : start + most] for start in range(0, len(asked), most)]
-        answers = self._gateway.calls([Call(to=None, data=self._code(part)) for part in parts], block=block)
+        try:
+            answers = self._gateway.calls([Call(to=None, data=self._code(part)) for part in parts], block=block)
+        except RateLimited:
+            raise
+        except (ChainError, ConfigurationError) as error:
+            # Nodes and proxies may refuse by an HTTP status. One that is really away is away for single calls too.
+            self._wait(_FORGET_TROUBLE_S if isinstance(error, TransientChainError) else _FORGET_S)
+            return self._each(asked, block)
         found: list[bytes | ChainError] = []
         for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, bytes) and len(answer) == len(part) * self._answer_bytes:
@@ -62,9 +71,12 @@ class Gathering:
                 found += [answer[at : at + size] for at in range(0, len(answer), size)]
                 continue
             if not isinstance(answer, TransientChainError):
-                self._refused_at = self._clock()
+                self._wait(_FORGET_S)
             found += self._each(part, block)
         return found
+
+    def _wait(self, for_s: float) -> None:
+        self._not_before = self._clock() + for_s
 
     def _each(self, asked: Sequence[bytes], block: BlockRef) -> list[bytes | ChainError]:
         calls = [Call(to=self._contract, data=data) for data in asked]
