@@ -1,21 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
 import pytest
+from sqlalchemy import Connection
 from tests.integration.test_watcher_service import Post
 from tests.support.watcher_world import WINDOW_S, Posted, WatcherWorld, open_world
 
 from sworn.chain.transactions import TransactionStatus
+from sworn.errors import LeadershipLost
 from sworn.testing.local_chain import EmbeddedChain
 from sworn.types import Status
 from sworn.watcher.jobs import Job, JobStatus, Oath
+from sworn.watcher.replica import ALONE, Alone
 from sworn.watcher.store.database import open_database
 from sworn.watcher.store.migration import upgrade
-from sworn.watcher.submissions import MAX_TRANSACTION_GAS, Batching
+from sworn.watcher.submissions import MAX_TRANSACTION_GAS, Batching, Submissions
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,40 @@ def test_results_due_together_are_proposed_and_finalized_in_one_transaction_each
     post.work()
     assert (_statuses(post, asked), _sent(post) - before) == ({Status.FINALIZED}, 2)
     assert {post.job(posted).status for posted in asked} == {JobStatus.FINALIZED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposed(Alone):
+    """Leads, but another one has taken over."""
+
+    since: Event = field(default_factory=Event)
+
+    def fence(self, connection: Connection) -> None:
+        """Refuses what only a leader may write."""
+        if self.since.is_set():
+            raise LeadershipLost("another replica leads")
+
+
+def test_leader_that_lost_its_place_does_not_say_what_carries_a_job(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may wake after another one has proposed: written over, that transaction would be sent a second time."""
+    asked, before = _asked(post, 2), _sent(post)
+    post.role = deposed = Deposed()
+    save = Submissions._save
+
+    def slow(submissions: Submissions, jobs: Sequence[Job]) -> None:
+        if jobs:
+            deposed.since.set()
+        save(submissions, jobs)
+
+    monkeypatch.setattr(Submissions, "_save", slow)
+    with pytest.raises(LeadershipLost):
+        post.work()
+    assert (_carriers(post, asked), _sent(post) - before) == ({""}, 0)
+    post.role = ALONE
+    post.work()
+    assert (_statuses(post, asked), _sent(post) - before) == ({Status.PROPOSED}, 1)
 
 
 def test_result_due_alone_goes_alone(post: Post) -> None:

@@ -35,6 +35,7 @@ from sworn.watcher.assembly import Surroundings, assemble
 from sworn.watcher.jobs import Job, JobStatus
 from sworn.watcher.logs import make_logger
 from sworn.watcher.policy import Guards
+from sworn.watcher.replica import ALONE, ReplicaRole
 from sworn.watcher.service import MAX_ERRORS, Watcher
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.migration import upgrade
@@ -61,6 +62,7 @@ class Post:
     batching: Batching = field(default_factory=Batching)
     give_up_before_s: int = 120
     now: float = 1_000_000.0
+    role: ReplicaRole = ALONE
     logs: io.StringIO = field(default_factory=io.StringIO)
 
     def start(self, engine: Engine | None = None) -> Watcher:
@@ -84,6 +86,7 @@ class Post:
                 give_up_before_s=self.give_up_before_s,
                 poll_interval_s=0.01,
                 clock=lambda: self.now,
+                role=self.role,
             )
         )
 

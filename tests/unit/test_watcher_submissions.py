@@ -10,7 +10,7 @@ from tests.support import store_rows
 from tests.support.store_rows import OPERATOR, ORACLE, STREAM
 
 from sworn.chain.gateway import Block
-from sworn.chain.transactions import Intent, TransactionRecord, TransactionSender, TransactionStatus
+from sworn.chain.transactions import Intent, SignedAttempt, TransactionRecord, TransactionSender, TransactionStatus
 from sworn.errors import ContractRevert, SenderBusy, SwornError, TransactionUnderpriced, TransientChainError
 from sworn.types import Answer, CallbackKind, RequestState, Status
 from sworn.watcher.contracts import Contracts
@@ -42,7 +42,9 @@ class Desk:
         answers: list[TransactionRecord | SwornError] = []
         for intent in intents:
             refused = self.refuse(intent)
-            if refused is None:
+            known = self.known.get(intent.key)
+            # What has succeeded is never sent again, as the real one has it.
+            if refused is None and not (known and known.succeeded):
                 self.taken.append(intent)
                 self.known[intent.key] = TransactionRecord(
                     intent=intent, sender=OPERATOR, status=TransactionStatus.SIGNED, nonce=len(self.taken)
@@ -54,9 +56,19 @@ class Desk:
         """What it has of them."""
         return {key: self.known[key] for key in keys if key in self.known}
 
-    def end(self, key: str, status: TransactionStatus, *, succeeded: bool | None = None, block: int = 9) -> None:
+    def end(
+        self,
+        key: str,
+        status: TransactionStatus,
+        *,
+        succeeded: bool | None = None,
+        block: int = 9,
+        cancelling: bool = False,
+    ) -> None:
         """Has a transaction come to its end."""
+        empty = SignedAttempt(hash=bytes(32), raw=b"", max_fee_wei=1, tip_wei=1, signed_at=0.0, cancels=True)
         ended = replace(self.known[key], status=status, succeeded=succeeded, block_number=block)
+        ended = replace(ended, attempts=(empty,) if cancelling else ())
         self.known[key] = ended
 
 
@@ -68,6 +80,9 @@ class Bench:
     desk: Desk = field(default_factory=Desk)
     batching: Batching = field(default_factory=Batching)
     now: float = 100.0
+    #: What every result has, and by how much every deadline is extended.
+    output: bytes = b"\x01" * 8
+    extension_s: int = 0
     _made: Submissions | None = None
 
     def carry(self, kind: Kind = Kind.PROPOSE, *, round_: int = 0, numbers: Sequence[int] = (1, 2, 3)) -> Carried:
@@ -77,12 +92,21 @@ class Bench:
                 contracts=cast(Contracts, _Contracts()),
                 store=self.store,
                 sender=cast(TransactionSender, self.desk),
-                prepare=_ready,
+                prepare=self.ready,
                 batching=self.batching,
                 log=make_logger(io.StringIO()),
                 clock=lambda: self.now,
             )
-        return self._made.carry(kind, [_sight(self.job(number), round_) for number in numbers])
+        return self._made.carry(kind, [self.sight(self.job(number), round_) for number in numbers])
+
+    def sight(self, job: Job, round_: int) -> Sight:
+        """A job as a turn sees it, and its request on chain."""
+        return _sight(job, round_, self.extension_s)
+
+    def ready(self, kind: Kind, sights: Sequence[Sight]) -> tuple[list[Move], list[Mishap]]:
+        """Every job's move, signed."""
+        answer = Answer(operator=OPERATOR, trace_root=bytes(32), output=self.output)
+        return [Move(job=job, view=view, answer=answer, signature=b"\x01" * 65) for job, view in sights], []
 
     def job(self, number: int) -> Job:
         """A job as it is stored."""
@@ -100,18 +124,13 @@ class _Contracts:
         oracle = ORACLE
 
 
-def _ready(kind: Kind, sights: Sequence[Sight]) -> tuple[list[Move], list[Mishap]]:
-    answer = Answer(operator=OPERATOR, trace_root=bytes(32), output=b"\x01" * 8)
-    return [Move(job=job, view=view, answer=answer, signature=b"\x01" * 65) for job, view in sights], []
-
-
-def _sight(job: Job, round_: int) -> Sight:
+def _sight(job: Job, round_: int, extension_s: int = 0) -> Sight:
     state = RequestState(
         status=Status.REQUESTED,
         pending=CallbackKind.NONE,
         round=round_,
         has_barred=False,
-        extension_s=0,
+        extension_s=extension_s,
         proposed_at=0,
         result_tag=bytes(20),
     )
@@ -185,6 +204,60 @@ def test_batch_abandoned_or_never_signed_is_sent_anew(bench: Bench) -> None:
     assert (bench.keys(), bench.job(3).carrier) == (["proposemany", "proposemany"], bench.job(1).carrier)
 
 
+def test_batch_that_passed_over_all_of_its_results_has_them_go_alone(bench: Bench) -> None:
+    """A reorganisation may put it before its requests: the same jobs together would be known as done, for ever."""
+    bench.carry()
+    key = bench.job(1).carrier
+    bench.desk.end(key, TransactionStatus.CONFIRMED, succeeded=True)
+    bench.carry()
+    assert bench.keys() == ["proposemany", "propose", "propose", "propose"]
+    assert {bench.job(number).carrier for number in (1, 2, 3)}.isdisjoint({key})
+
+
+def test_sender_that_is_busy_changes_nothing(bench: Bench) -> None:
+    """A turn that says otherwise is followed by another one at once, and asks the node all it asks in each."""
+    bench.desk.refuse = lambda intent: SenderBusy("64 in flight")
+    assert not bench.carry().changed
+    bench.desk.refuse = lambda intent: None
+    assert bench.carry().changed
+
+
+def test_batches_have_no_more_calldata_than_pools_take(bench: Bench) -> None:
+    """Nodes refuse a transaction of more than 128 KiB, whatever gas it may use."""
+    bench.output = bytes(50_000)
+    bench.batching = Batching(max_gas=1 << 24)
+    bench.carry()
+    assert bench.keys() == ["proposemany", "propose"]
+    assert max(len(intent.data) for intent in bench.desk.taken) < 120_000
+
+
+@pytest.mark.parametrize(("left_s", "goes"), [(20, True), (21, False)])
+def test_result_whose_deadline_is_near_waits_for_no_company(bench: Bench, left_s: int, goes: bool) -> None:
+    """Waiting for more to go with it would cost the fee of what is sworn already."""
+    bench.batching = Batching(max_wait_s=10)
+    bench.extension_s = HEAD.timestamp + left_s - bench.job(1).request.deadline
+    bench.carry()
+    assert bool(bench.desk.taken) == goes
+
+
+def test_answers_are_of_no_use_after_their_deadline_and_ends_always_are(bench: Bench) -> None:
+    """A proposal that is late is cancelled and not bumped; the stake behind a result is freed at any time."""
+    bench.carry()
+    bench.carry(Kind.FINALIZE)
+    propose, finalize = bench.desk.taken
+    assert (propose.deadline, finalize.deadline) == (bench.job(1).request.deadline, None)
+
+
+def test_batch_that_nodes_refused_for_good_has_its_results_go_alone_and_later(bench: Bench) -> None:
+    """Together they would be refused again, and every time cost a cancellation."""
+    bench.carry()
+    key = bench.job(1).carrier
+    bench.desk.end(key, TransactionStatus.ABANDONED, cancelling=True)
+    bench.carry()
+    assert bench.keys() == ["proposemany", "propose", "propose", "propose"]
+    assert {job.reverts for job in map(bench.job, (1, 2, 3))} == {1}
+
+
 def test_reopened_request_is_carried_by_another_transaction(bench: Bench) -> None:
     """The proposal of an earlier round does not stand for that of this one."""
     bench.batching = Batching(max_results=1)
@@ -254,7 +327,7 @@ def test_batch_stays_under_its_gas_with_callbacks_counted_in_full(bench: Bench) 
     greedy = replace(store_rows.job(1).request, callback_gas=2_000_000)
     sights = [(replace(job, request=greedy), view) for job, view in (_sight(bench.job(n), 0) for n in (1, 2, 3))]
     bench.carry(numbers=())
-    moves, _ = _ready(Kind.FINALIZE, sights)
+    moves, _ = bench.ready(Kind.FINALIZE, sights)
     assert all(move.gas > 2 * 2_000_000 * 64 // 63 for move in moves)
     groups = Submissions._groups(cast(Submissions, _With(bench.batching)), Kind.PROPOSE, moves)
     assert [len(group) for group in groups] == [1, 1, 1]

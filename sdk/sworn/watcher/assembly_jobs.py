@@ -55,7 +55,8 @@ def steps_of(parts: JobParts) -> Steps:
     )
     submissions = Submissions(
         contracts=parts.contracts,
-        store=parts.store,
+        # Whoever has lost the lead in the meantime must not overwrite what carries a job.
+        store=JobStore(database=around.leading, clock=around.clock),
         sender=parts.sender,
         prepare=swearing.prepare,
         batching=around.batching,

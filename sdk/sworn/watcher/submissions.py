@@ -31,10 +31,15 @@ _BASE_GAS: Final = 60_000
 _MOVE_GAS: Final = 60_000
 #: Gas of one byte of calldata (EIP-7623), with hashing and emitting it.
 _BYTE_GAS: Final = 40
-#: Bytes of calldata of a move besides the output.
+#: Bytes of calldata of a move besides the output, and of all moves of a transaction: pools refuse 128 KiB of it.
 _MOVE_BYTES: Final = 800
+_MOST_BYTES: Final = 120_000
 #: Gas that the oracle keeps beside a callback, and what the EVM keeps of it (EIP-150): `BoundedCall.gasRequired`.
 _RESERVE_GAS: Final = 20_000
+
+
+#: Ends of a transaction that say something about what was in it.
+_OVER: Final = frozenset({TransactionStatus.CONFIRMED, TransactionStatus.ABANDONED})
 
 
 class Kind(Enum):
@@ -86,10 +91,20 @@ class Move:
     def gas(self) -> int:
         """At most what it takes."""
         request = self.job.request
-        size = _MOVE_BYTES + (0 if self.answer is None else 2 * len(self.answer.output))
+        # The output is read as calldata, and emitted.
+        size = self.size + self._output_bytes
         callbacks = 2 if request.assurance is Assurance.PROVISIONAL else 1
         callback = request.callback_gas * 64 // 63 + _RESERVE_GAS if request.callback_gas else 0
         return _MOVE_GAS + size * _BYTE_GAS + callbacks * callback
+
+    @property
+    def size(self) -> int:
+        """Bytes of calldata, at most."""
+        return _MOVE_BYTES + self._output_bytes
+
+    @property
+    def _output_bytes(self) -> int:
+        return 0 if self.answer is None else len(self.answer.output)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +178,7 @@ class Submissions:
                 rested = moved(job, kind.status, reason=job.reason, due_at=view.head.timestamp + wait_s)
                 resting += [rested] if rested != job else []
             else:
-                free.append((self._reverted(kind, job, record), view))
+                free.append((self._returned(kind, job, record), view))
         return free, resting
 
     def _is_under_way(self, record: TransactionRecord, view: View, alone: bool) -> bool:
@@ -174,12 +189,26 @@ class Submissions:
         # What stands confirmed alone is only not seen yet; what a batch in view has passed over needs another one.
         return alone or record.block_number is None or record.block_number > view.head.number
 
-    def _reverted(self, kind: Kind, job: Job, record: TransactionRecord | None) -> Job:
-        if record is None or record.status is not TransactionStatus.CONFIRMED or record.succeeded is not False:
+    def _returned(self, kind: Kind, job: Job, record: TransactionRecord | None) -> Job:
+        """The job, with what its transaction has taught about it."""
+        if record is None or record.status not in _OVER:
             return job
-        # The next submission starts a new transaction; each such round costs gas, so they grow rarer.
-        reason = f"the {kind.value} transaction reverted on chain"
-        self._log.warning("transaction_reverted", request_id=job.request_id, key=record.key)
+        if record.status is TransactionStatus.CONFIRMED and record.succeeded is not False:
+            # Passed over by its batch. Alone from now on: the same jobs together would have the same key, and nothing
+            # that is known to have happened is sent again.
+            return replace(job, reverts=max(job.reverts, 1))
+        if record.status is TransactionStatus.ABANDONED and not record.cancelling:
+            return job
+        # The next submission starts a new transaction; each such round costs gas, so they grow rarer. It goes alone:
+        # nodes may have refused its batch for good, and would again.
+        was_cancelled = record.status is TransactionStatus.ABANDONED
+        self._log.warning(
+            "transaction_cancelled" if was_cancelled else "transaction_reverted",
+            request_id=job.request_id,
+            key=record.key,
+            note=record.note,
+        )
+        reason = f"the {kind.value} transaction {'was cancelled' if was_cancelled else 'reverted on chain'}"
         return postponed(job, reason, Trouble.REVERT, now=self._clock())
 
     def _held(self, kind: Kind, sights: list[Sight]) -> tuple[list[Sight], list[Job]]:
@@ -189,28 +218,36 @@ class Submissions:
             return sights, []
         before = self._since.get(kind, {})
         since = {job.request_id: before.get(job.request_id, now) for job, _ in sights}
-        if not since or now - min(since.values()) >= batching.max_wait_s or len(since) >= batching.max_results:
+        waited = now - min(since.values(), default=now) >= batching.max_wait_s
+        if not since or waited or len(since) >= batching.max_results or self._presses(kind, sights):
             self._since[kind] = {}
             return sights, []
         self._since[kind] = since
         kept = [moved(job, view.decision.status, reason=view.decision.reason) for job, view in sights]
         return [], [new for new, (old, _) in zip(kept, sights, strict=True) if new != old]
 
+    def _presses(self, kind: Kind, sights: Sequence[Sight]) -> bool:
+        """Whether some deadline is too near for waiting."""
+        if kind is not Kind.PROPOSE:
+            return False
+        soon = 2 * self._batching.max_wait_s
+        return any(_deadline(job, view) - view.head.timestamp <= soon for job, view in sights)
+
     def _groups(self, kind: Kind, moves: Iterable[Move]) -> list[list[Move]]:
         groups: list[list[Move]] = []
         open_group: list[Move] = []
-        gas = 0
+        gas = size = 0
         for move in moves:
             if kind is Kind.FAIL or move.job.reverts or self._batching.max_results == 1:
                 groups.append([move])
                 continue
-            if open_group and (
-                gas + move.gas > self._batching.max_gas or len(open_group) >= self._batching.max_results
-            ):
+            is_full = gas + move.gas > self._batching.max_gas or size + move.size > _MOST_BYTES
+            if open_group and (is_full or len(open_group) >= self._batching.max_results):
                 groups.append(open_group)
-                open_group, gas = [], 0
+                open_group, gas, size = [], 0, 0
             open_group.append(move)
             gas += move.gas
+            size += move.size
         return groups + ([open_group] if open_group else [])
 
     def _submitted(self, kind: Kind, groups: list[list[Move]]) -> Iterator[Carried]:
@@ -247,14 +284,22 @@ class Submissions:
                 elif not isinstance(answer, SenderBusy):
                     # Trouble with the node, the fees or the signer says nothing about any one of them.
                     failed += [(move.job, answer) for move in group]
-            yield Carried(changed=True, failed=failed)
+            # A sender that is busy with what it has changes nothing: the turn after it comes with the next block.
+            yield Carried(changed=bool(sent or halves or failed), failed=failed)
             groups = halves
 
     def _intent(self, kind: Kind, key: str, group: Sequence[Move]) -> Intent:
         # One look with this much gas shows whether it passes; an estimate would take a dozen.
         gas = min(_BASE_GAS + sum(move.gas for move in group), MAX_TRANSACTION_GAS)
-        oracle = self._contracts.deployment.oracle
-        return Intent(key=key, to=oracle, data=self._data(kind, group), gas_cap=MAX_TRANSACTION_GAS, gas=gas)
+        deadline = None if kind is Kind.FINALIZE else max(_deadline(move.job, move.view) for move in group)
+        return Intent(
+            key=key,
+            to=self._contracts.deployment.oracle,
+            data=self._data(kind, group),
+            gas_cap=MAX_TRANSACTION_GAS,
+            gas=gas,
+            deadline=deadline,
+        )
 
     def _data(self, kind: Kind, group: Sequence[Move]) -> bytes:
         requests = [move.job.request for move in group]
@@ -290,6 +335,11 @@ _KINDS: Final = {kind.value: kind for kind in Kind} | {
     "proposemany": Kind.PROPOSE,
     "finalizemany": Kind.FINALIZE,
 }
+
+
+def _deadline(job: Job, view: View) -> int:
+    """The last moment of the chain at which the request can be answered."""
+    return job.request.deadline + view.state.extension_s
 
 
 def _carrier(kind: Kind, job: Job, view: View) -> str:
