@@ -15,6 +15,7 @@ from sworn.errors import ArtifactUnavailable, ConfigurationError, InputRejected
 from sworn.types import ZERO_HASH, Address, Request, RequestId, ResultId
 from sworn.watcher.challenger.checking import Checker
 from sworn.watcher.challenger.claims import Claim, Scrutiny, sampled
+from sworn.watcher.challenger.evidence_folder import EvidenceFolder
 from sworn.watcher.challenger.settings import (
     dump_challenger_settings,
     load_challenger_settings,
@@ -57,7 +58,7 @@ def checker_of(folder: Path, *, fetched: bytes = b"") -> Checker:
         input_hosts=frozenset({"data.example"}),
         max_input_bytes=1 << 20,
         sources={},
-        folder=folder,
+        folder=EvidenceFolder(folder),
         tolerance=0.0,
     )
 

@@ -26,6 +26,7 @@ from sworn.storage.protocol import ArtifactStore
 from sworn.types import ZERO_ADDRESS, Address, Deployment, InputShapes, ModelId
 from sworn.watcher.challenger.checking import Checker
 from sworn.watcher.challenger.claims import Scrutiny
+from sworn.watcher.challenger.evidence_folder import EvidenceFolder
 from sworn.watcher.challenger.intake import ClaimIntake, proposal_topics
 from sworn.watcher.challenger.litigation import Litigation
 from sworn.watcher.challenger.models import Compile, ModelShelf
@@ -189,7 +190,7 @@ def _checker(around: ChallengerSurroundings, contracts: Contracts) -> Checker:
         input_hosts=around.input_hosts,
         max_input_bytes=around.max_input_bytes,
         sources=around.sources,
-        folder=around.folder,
+        folder=EvidenceFolder(around.folder),
         tolerance=around.tolerance,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from sworn.errors import (
     ArtifactUnavailable,
     CastOutOfRange,
     CodecError,
-    ConfigurationError,
     DivisionByZero,
     IndexOutOfRange,
     InputRejected,
@@ -36,6 +34,7 @@ from sworn.errors import (
 from sworn.storage.fetching import split_uri
 from sworn.types import ZERO_HASH, Address, Profile, Result, Tensors
 from sworn.watcher.challenger.claims import Claim
+from sworn.watcher.challenger.evidence_folder import RUN_PREFIX, EvidenceFolder
 from sworn.watcher.challenger.models import ModelShelf
 from sworn.watcher.inference import InputFetcher
 from sworn.watcher.published import PublishedModel
@@ -74,7 +73,7 @@ class Checker:
     #: Operators' trace servers.
     sources: Mapping[Address, TraceServer]
     #: Where traces are kept while their claims are looked at.
-    folder: Path
+    folder: EvidenceFolder
     #: How far an output in profile `bounded` may be from our own, relative to the largest element, while its operator's
     #: trace is not at hand.
     tolerance: float
@@ -106,11 +105,11 @@ class Checker:
 
     def trace_path(self, claim: Claim) -> Path:
         """Where an operator's downloaded trace lies."""
-        return self.folder / f"{claim.result_id.hex()}.trace"
+        return self.folder.path / f"{claim.result_id.hex()}.trace"
 
     def own_path(self, claim: Claim) -> Path:
         """Where the trace of our own run lies."""
-        return self.folder / f"{claim.result_id.hex()}.own"
+        return self.folder.path / f"{claim.result_id.hex()}.own"
 
     def forget(self, claim: Claim) -> None:
         """Removes what was kept about a claim that is over."""
@@ -123,16 +122,7 @@ class Checker:
 
         Raises `ConfigurationError` for a folder that cannot be used.
         """
-        needed = {path for claim in open_claims for path in (self.trace_path(claim), self.own_path(claim))}
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for path in set(self.folder.iterdir()) - needed:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-        except OSError as error:
-            raise ConfigurationError(f"traces cannot be kept in {self.folder}: {error.strerror}") from error
+        self.folder.clear({path for claim in open_claims for path in (self.trace_path(claim), self.own_path(claim))})
 
     def _exact(self, claim: Claim, model: IdentifiedModel, inputs: Tensors, result: Result) -> Checked:
         try:
@@ -188,7 +178,7 @@ class Checker:
         return Checked(verdict=Verdict.HONEST, reason="every element of its trace is admissible")
 
     def _traced(self, model: IdentifiedModel, inputs: Tensors) -> Run:
-        with _scratch(self.folder) as folder:
+        with _scratch(self.folder.path) as folder:
             return self.engine.run(model, inputs, limits=self.shelf.limits, trace_file=folder / "trace")
 
 
@@ -231,7 +221,7 @@ def _distance(claimed: NDArray[Any], own: NDArray[Any]) -> float:
 def _scratch(folder: Path) -> Iterator[Path]:
     """A folder that goes away. Raises `TraceError`."""
     try:
-        with TemporaryDirectory(prefix="run-", dir=folder, ignore_cleanup_errors=True) as name:
+        with TemporaryDirectory(prefix=RUN_PREFIX, dir=folder, ignore_cleanup_errors=True) as name:
             yield Path(name)
     except OSError as error:
         raise TraceError(f"there is no place for a trace: {error}") from error
