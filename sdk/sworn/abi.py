@@ -20,9 +20,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
+from eth_abi.codec import ABICodec
+from eth_abi.decoding import StringDecoder
 from eth_abi.exceptions import DecodingError, EncodingError, NoEntriesFound, ParseError
+from eth_abi.registry import registry as eth_abi_registry
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -152,16 +154,16 @@ def contract_error(data: bytes) -> ContractRevert:
     selector, tail = data[:4], data[4:]
     try:
         if selector == ERROR_SELECTOR:
-            (reason,) = abi_decode(["string"], tail)
+            (reason,) = _codec().decode(["string"], tail)
             return ContractRevert(f"reverted: {reason}", data=data, arguments={"reason": reason})
         if selector == PANIC_SELECTOR:
-            (code,) = abi_decode(["uint256"], tail)
+            (code,) = _codec().decode(["uint256"], tail)
             reason = PANIC_REASONS.get(code, "unknown panic")
             return ContractRevert(f"panic 0x{code:02x}: {reason}", data=data, arguments={"code": code})
         entry = _errors().get(selector)
         if entry is not None:
             return _custom_error(entry, data)
-    except (DecodingError, CodecError, UnicodeDecodeError):
+    except (DecodingError, CodecError):
         return ContractRevert(f"reverted with malformed data 0x{data.hex()}", data=data)
     return ContractRevert(f"reverted with an unknown error 0x{data.hex()}", data=data)
 
@@ -271,10 +273,20 @@ def _encode(inputs: Sequence[_Entry], args: Sequence[Any], *, what: str) -> byte
         raise CodecError(f"{what}: {error}") from error
 
 
+@cache
+def _codec() -> ABICodec:
+    """Solidity checks no text: what strangers write into an event must not keep the rest of it from being read."""
+    registry = eth_abi_registry.copy()  # type: ignore[no-untyped-call]
+    registry.unregister_decoder("string")
+    lenient = StringDecoder(handle_string_errors="backslashreplace")  # type: ignore[no-untyped-call]
+    registry.register_decoder("string", lenient)
+    return ABICodec(registry)
+
+
 def _decode(outputs: Sequence[_Entry], data: bytes, *, what: str) -> tuple[Any, ...]:
     try:
-        values = abi_decode([_type(item) for item in outputs], data)
-    except (DecodingError, UnicodeDecodeError, OverflowError) as error:
+        values = _codec().decode([_type(item) for item in outputs], data)
+    except (DecodingError, OverflowError) as error:
         raise CodecError(f"{what}: {error}") from error
     return tuple(_normal(item, item["type"], value) for item, value in zip(outputs, values, strict=True))
 

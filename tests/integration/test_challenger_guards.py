@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eth_abi.abi import encode
 from tests.support.challenger_world import (
     EVERYTHING,
     WINDOW_S,
@@ -21,7 +22,8 @@ from tests.support.subjects import corrupted
 from tests.support.watcher_world import ETHER
 
 import sworn
-from sworn.chain.gateway import Gateway, Log, Topic
+from sworn.abi import interface
+from sworn.chain.gateway import Call, Gateway, Log, Topic
 from sworn.codec.hashing import model_id
 from sworn.codec.structs import model_to_abi
 from sworn.dispute.moves import Moves
@@ -109,6 +111,18 @@ class ForgetfulGateway:
         self, *, addresses: Sequence[Address], topics: Sequence[Topic], from_block: int, to_block: int
     ) -> list[Log]:
         return []
+
+
+def test_challenger_is_not_blinded_by_what_a_stranger_publishes(
+    court: Court, bench: Bench, model: CompiledModel
+) -> None:
+    """Anybody may name a place for a model's file, in any bytes: one transaction would shield every liar for ever."""
+    publish = interface("IModelRegistry").encode("publish", model.model_id, "x")[:4]
+    data = publish + encode(["bytes32", "bytes"], [model.model_id, b"\xff"])
+    court.submit(court.chain.signers[5], Call(to=court.deployment.model_registry, data=data))
+    answered = court.answer(lie_about(model), salt=1)
+    bench.turns(bench.start())
+    assert answered.dispute.status is DisputeStatus.OPEN
 
 
 def test_claim_whose_model_cannot_be_had_is_not_judged(bench: Bench, court: Court, model: CompiledModel) -> None:
