@@ -49,6 +49,7 @@
     │   │   ├── NonceTooLow           another transaction took this nonce
     │   │   ├── TransactionKnown      it is in the pool already
     │   │   ├── TransactionUnderpriced  raise the fees
+    │   │   ├── TransactionTooDear    its gas may cost more than allowed: send less at once, or allow more
     │   │   └── FundsTooLow           add funds to the sender
     │   ├── TransactionReverted       mined, but reverted
     │   └── ContractRevert            a contract refused; one subclass per custom error in abi/
@@ -264,6 +265,10 @@ class TransactionUnderpriced(TransactionRejected):
     """The fees are too low to enter the pool or to replace a transaction."""
 
 
+class TransactionTooDear(TransactionRejected):
+    """At present prices the gas of the transaction may cost more than one transaction is allowed to."""
+
+
 class FundsTooLow(TransactionRejected):
     """The sender cannot pay value and gas."""
 
@@ -316,6 +321,10 @@ class RequestFailed(RequestError):
 
 class RequestRefuted(RequestError):
     """The answer was proven false; fee and compensation can be withdrawn."""
+
+
+class ResultUndecided(SwornError):
+    """Whether a result is false cannot be told until its operator's trace server shows all of its trace."""
 
 
 class QuoteError(SwornError):

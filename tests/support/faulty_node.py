@@ -29,6 +29,8 @@ class FaultyNode:
     lag: int = 0
     #: Called with each raw transaction before the node sees it.
     on_raw: Callable[[bytes], None] = lambda raw: None
+    #: What the node has against a raw transaction besides what the chain has.
+    objection: Callable[[bytes], ChainError | None] = lambda raw: None
     #: What was refused as a replacement of what, by hash of the raw transactions' nonces' owner in the pool.
     refused: list[tuple[bytes, bytes]] = field(default_factory=list)
     #: Items asked for, by method.
@@ -119,11 +121,15 @@ class FaultyNode:
         self.outage_share = self.silence_share = 0.0
         self.lag = self.most_lag = 0
         self.chain.base_fee_wei = 10**9
+        self.chain.balance_wei = 10**24
+        self.objection = lambda raw: None
 
     def _taken(self, raw: bytes) -> bytes | ChainError:
         self.on_raw(raw)
         before = dict(self.chain.pool)
         try:
+            if objection := self.objection(raw):
+                return objection
             return self.chain.send_raw(raw)
         except ChainError as error:
             if isinstance(error, TransactionUnderpriced) and "replacement" in str(error):

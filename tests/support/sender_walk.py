@@ -16,7 +16,7 @@ from sworn.chain.gateway import Call
 from sworn.chain.sender import FeePolicy, Sender
 from sworn.chain.signer import LocalSigner
 from sworn.chain.transactions import Intent, MemoryTransactionStore, TransactionRecord, TransactionStatus
-from sworn.errors import ChainError, ContractRevert, StoreError
+from sworn.errors import ChainError, ContractRevert, FundsTooLow, StoreError, TransactionRejected
 from sworn.testing.gateway import PoolTransaction
 from sworn.types import Address
 
@@ -72,7 +72,14 @@ class Walk:
             store=self.store,
             chain_id=31337,
             confirmations=CONFIRMATIONS,
-            fees=FeePolicy(max_fee_cap_wei=10**11, bump_after_s=60, max_in_flight=12),
+            fees=FeePolicy(
+                max_fee_cap_wei=10**11,
+                bump_after_s=60,
+                max_in_flight=12,
+                max_cost_wei=6 * 10**15,
+                give_up_after_s=60,
+                urgent_give_up_after_s=30,
+            ),
             clock=lambda: self.now,
             checkpoint=self._checkpoint,
         )
@@ -88,6 +95,7 @@ class Walk:
             self._intrude: 1,
             self._market: 1,
             self._weather: 2,
+            self._object: 1,
             self._clock: 2,
             self._unwant: 1,
             self._again: 2,
@@ -215,6 +223,13 @@ class Walk:
         self.store.share = self.random.choice([0.0, 0.0, 0.1])
         self.crash_share = self.random.choice([0.0, 0.0, 0.05])
 
+    def _object(self) -> None:
+        """The node takes nothing over some cost, or nothing at all, or the account runs low."""
+        limit_wei = self.random.choice([10**24, 10**24, 10**15, 10**14, 0])
+        error = self.random.choice([TransactionRejected("over the configured cap"), FundsTooLow("insufficient funds")])
+        self.node.objection = lambda raw: error if _cost_wei(raw) > limit_wei else None
+        self.node.chain.balance_wei = self.random.choice([10**24, 10**24, 3 * 10**15])
+
     def _clock(self) -> None:
         self.now += self.random.choice([61, 61, 3600, -3600])
 
@@ -236,3 +251,8 @@ def _is_over(record: TransactionRecord | None) -> bool:
 
 def _nonce(raw: bytes) -> int:
     return int(TypedTransaction.from_bytes(HexBytes(raw)).as_dict()["nonce"])
+
+
+def _cost_wei(raw: bytes) -> int:
+    fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    return int(fields["gas"]) * int(fields["maxFeePerGas"])

@@ -16,14 +16,21 @@ from dataclasses import replace
 
 from sworn.chain.gateway import Gateway
 from sworn.chain.sender_fees import DEFAULT_FEES, FeePolicy
-from sworn.chain.sender_outbox import Outbox, last_offer, nonce_of
+from sworn.chain.sender_outbox import Outbox, last_offer, most_cost, nonce_of
 from sworn.chain.sender_simulation import gas_limits
 from sworn.chain.sender_turn import Turn
 from sworn.chain.sender_watch import Watch
 from sworn.chain.signer import Signer
 from sworn.chain.telemetry import NO_CHAIN_TELEMETRY, ChainTelemetry
 from sworn.chain.transactions import Intent, TransactionRecord, TransactionStatus, TransactionStore
-from sworn.errors import ContractRevert, SenderBusy, SignerError, SwornError, TransactionUnderpriced
+from sworn.errors import (
+    ContractRevert,
+    SenderBusy,
+    SignerError,
+    SwornError,
+    TransactionRejected,
+    TransactionUnderpriced,
+)
 from sworn.types import Address
 
 __all__ = ["SENDER_POINTS", "FeePolicy", "Sender"]
@@ -92,8 +99,9 @@ class Sender:
         """Promises intents and sends them in their order: two database transactions and a few batches for all of them.
 
         Items: the record, as it stands when the key is under way or has succeeded; or what kept it from being signed:
-        `ContractRevert` decoded, `TransactionRejected` when it needs more gas than allowed, `TransactionUnderpriced`
-        while the base fee is over the cap, `SenderBusy`, `SignerError`, the node's error.
+        `ContractRevert` decoded, `TransactionRejected` when it needs more gas than allowed or has more data than nodes
+        take, `TransactionUnderpriced` while the base fee is over the cap, `TransactionTooDear`, `FundsTooLow`,
+        `SenderBusy`, `SignerError`, the node's error.
         """
         known = self._store.get_many([intent.key for intent in intents])
         answers: dict[str, TransactionRecord | SwornError] = {
@@ -111,7 +119,8 @@ class Sender:
 
         ``wanted`` says whether the effect of a key is still wanted. What is not is no longer bumped, and cancelled when
         it holds others up; what is wanted and lost its nonce to a foreign transaction is signed anew. Without it all
-        that is signed is wanted, but nothing is signed anew.
+        that is signed is wanted, but nothing is signed anew. What nodes refuse is cancelled after a while, wanted or
+        not; it may be submitted again once it is abandoned, and pauses in between grow.
         """
         turn = Turn(
             outbox=self._outbox, fees=self._fees, confirmations=self._confirmations, watch=self._watch, wanted=wanted
@@ -144,12 +153,17 @@ class Sender:
         return self._outbox.broadcast([record])[0]
 
     def _admitted(self, intents: Sequence[Intent]) -> tuple[list[Intent], dict[str, SwornError]]:
-        """Those that there is room for; urgent ones always have it."""
+        """Those that there is room for; urgent ones always have it. What was just given up only goes in parts."""
+        now = self._outbox.clock()
         room = self._fees.max_in_flight - self._store.in_flight(self.address)
         admitted: list[Intent] = []
         refused: dict[str, SwornError] = {}
         for intent in intents:
-            if room > 0 or intent.urgent:
+            if self._watch.is_resting(intent.key, now=now):
+                refused[intent.key] = TransactionRejected(
+                    f"{intent.key} was given up a moment ago: it goes again later"
+                )
+            elif room > 0 or intent.urgent:
                 admitted.append(intent)
                 room -= 1
             else:
@@ -181,6 +195,7 @@ class Sender:
         # INVARIANT: a signed transaction is stored before any node can see it.
         self._outbox.keep([*reverted, *signed])
         self._lowest_free = max([self._lowest_free, *(nonce_of(record) + 1 for record in signed)])
+        self._watch.owed_wei += sum(most_cost(record) for record in signed)
         self._tell(reverted, signed)
         return answers | {record.key: record for record in self._outbox.broadcast(signed)}
 
@@ -191,19 +206,22 @@ class Sender:
         if not ready:
             return []
         market = self._gateway.fees()
+        balance_wei = self._gateway.balance(self.address)
+        left_wei = balance_wei - self._watch.owed_wei
         nonce = self._next_nonce()
         signed: list[TransactionRecord] = []
         for record in ready:
-            offer = self._fees.opening(market, urgent=record.intent.urgent)
-            if offer is None:
-                answers[record.key] = TransactionUnderpriced(f"the base fee of {market.base_fee} wei is over the cap")
-                continue
+            intent, gas = record.intent, record.gas or 0
+            # What is urgent does not wait for what others under way may cost: they seldom cost half of it.
+            funds_wei = (balance_wei if intent.urgent else left_wei) - intent.value_wei
             try:
-                attempt = self._outbox.sign(record.intent, nonce=nonce, gas=record.gas or 0, offer=offer)
-            except SignerError as error:
+                offer = self._fees.terms(market, urgent=intent.urgent, gas=gas, funds_wei=funds_wei)
+                attempt = self._outbox.sign(intent, nonce=nonce, gas=gas, offer=offer)
+            except (SignerError, TransactionRejected) as error:
                 answers[record.key] = error
                 continue
             signed.append(replace(record, status=TransactionStatus.SIGNED, nonce=nonce, attempts=(attempt,)))
+            left_wei -= most_cost(signed[-1])
             nonce += 1
         return signed
 

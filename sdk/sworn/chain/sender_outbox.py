@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 from eth_utils.crypto import keccak
 
@@ -12,11 +14,14 @@ from sworn.chain.sender_fees import Offer
 from sworn.chain.signer import Signer
 from sworn.chain.telemetry import ChainTelemetry
 from sworn.chain.transactions import Intent, SignedAttempt, TransactionRecord, TransactionStore
-from sworn.errors import ChainError, StoreError, TransactionKnown
+from sworn.errors import ChainError, StoreError, TransactionKnown, TransactionRejected
 from sworn.types import Address
 
 #: What an empty transaction to an account without code uses.
 PLAIN_TRANSFER_GAS = 21_000
+#: Characters of a note; the width of its column in databases.
+_NOTE_LENGTH: Final = 64
+_NO_FORMS: Final[Mapping[str, SignedAttempt]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +71,28 @@ class Outbox:
             self.store.put_many(records)
 
     def broadcast(
-        self, records: Sequence[TransactionRecord], *, noted: Callable[[TransactionRecord], str] = lambda record: ""
+        self,
+        records: Sequence[TransactionRecord],
+        *,
+        noted: Callable[[TransactionRecord], str] = lambda record: "",
+        older: Mapping[str, SignedAttempt] = _NO_FORMS,
     ) -> list[TransactionRecord]:
         """Hands the newest stored form of each record to the node, and notes what it refused.
 
-        ``noted`` says what stays noted of one that the node took.
+        ``noted`` says what stays noted of one that the node took; ``older`` has stored forms that are sent instead, by
+        key. What a node answers to those is not noted: the note is about the newest.
         """
         if not records:
             return []
         told: list[TransactionRecord] = []
-        for record, answer in zip(records, self._answers(records), strict=True):
+        forms = [older.get(record.key, record.attempts[-1]) for record in records]
+        for record, form, answer in zip(records, forms, self._answers(forms), strict=True):
+            if form is not record.attempts[-1]:
+                told.append(record)
+                continue
             taken = isinstance(answer, bytes | TransactionKnown)
             # Whether "nonce too low" means ours was mined or a foreign one was is looked up by the next turn.
-            told.append(replace(record, note=noted(record) if taken else type(answer).__name__))
+            told.append(replace(record, note=noted(record) if taken else _note(answer)))
         self.keep([after for before, after in zip(records, told, strict=True) if after.note != before.note])
         for record in told:
             if not record.note:
@@ -89,8 +103,8 @@ class Outbox:
         """Tells that a record has come to a point between two steps."""
         self.checkpoint(f"{record.intent.kind}_{point}")
 
-    def _answers(self, records: Sequence[TransactionRecord]) -> list[bytes | ChainError]:
-        raws = [record.attempts[-1].raw for record in records]
+    def _answers(self, forms: Sequence[SignedAttempt]) -> list[bytes | ChainError]:
+        raws = [form.raw for form in forms]
         try:
             return self.gateway.send_raws(raws)
         except ChainError as error:
@@ -105,7 +119,24 @@ def nonce_of(record: TransactionRecord) -> int:
     return record.nonce
 
 
+def most_cost(record: TransactionRecord) -> int:
+    """What the newest form of a record may cost, in wei."""
+    last = record.attempts[-1]
+    if last.cancels:
+        return PLAIN_TRANSFER_GAS * last.max_fee_wei
+    return (record.gas or 0) * last.max_fee_wei + record.intent.value_wei
+
+
 def last_offer(record: TransactionRecord) -> Offer:
     """What the newest form of a record offers."""
     last = record.attempts[-1]
     return Offer(max_fee_wei=last.max_fee_wei, tip_wei=last.tip_wei)
+
+
+def _note(answer: object) -> str:
+    name = type(answer).__name__
+    if type(answer) is not TransactionRejected:
+        return name
+    # Nothing but the node's own words says why. They are a stranger's: databases take no control characters.
+    said = "".join(letter if letter.isprintable() else " " for letter in str(answer))
+    return f"{name}: {said}"[:_NOTE_LENGTH].rstrip(": ")

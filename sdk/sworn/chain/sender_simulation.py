@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sworn.abi import contract_error
 from sworn.chain.gateway import Call, Gateway
 from sworn.chain.transactions import Intent
 from sworn.errors import ChainError, ContractRevert, TransactionRejected
 from sworn.types import Address
+
+#: Bytes of calldata from which on pools refuse a transaction: 128 KiB with signature and fields (geth, reth).
+MOST_DATA: Final = 131_072 - 256
 
 
 def gas_limits(gateway: Gateway, intents: Sequence[Intent], *, sender: Address) -> list[int | ChainError]:
@@ -17,7 +21,8 @@ def gas_limits(gateway: Gateway, intents: Sequence[Intent], *, sender: Address) 
     Raises `ChainError` when the node answers nothing. Nodes execute a call some ten times to estimate it, and once to
     try it: an intent that states its gas is only tried.
     """
-    found = _tried(gateway, intents, sender)
+    found = _oversized(intents)
+    found |= _tried(gateway, intents, sender, set(found))
     rest = [index for index in range(len(intents)) if index not in found]
     if rest:
         estimates = gateway.estimates([_call(intents[index], sender) for index in rest])
@@ -25,9 +30,22 @@ def gas_limits(gateway: Gateway, intents: Sequence[Intent], *, sender: Address) 
     return _explained(gateway, intents, [found[index] for index in range(len(intents))], sender)
 
 
-def _tried(gateway: Gateway, intents: Sequence[Intent], sender: Address) -> dict[int, int | ChainError]:
+def _oversized(intents: Sequence[Intent]) -> dict[int, int | ChainError]:
+    """Those that a simulation would let pass, and no pool."""
+    return {
+        index: TransactionRejected(f"{intent.key} has {len(intent.data)} bytes of calldata, nodes take {MOST_DATA}")
+        for index, intent in enumerate(intents)
+        if len(intent.data) > MOST_DATA
+    }
+
+
+def _tried(
+    gateway: Gateway, intents: Sequence[Intent], sender: Address, known: set[int]
+) -> dict[int, int | ChainError]:
     """The outcome of those that state their gas, unless they may have run out of it."""
-    stated = {index: intent.gas for index, intent in enumerate(intents) if intent.gas is not None}
+    stated = {
+        index: intent.gas for index, intent in enumerate(intents) if intent.gas is not None and index not in known
+    }
     found: dict[int, int | ChainError] = {}
     if not stated:
         return found

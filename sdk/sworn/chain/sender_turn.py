@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sworn.chain.gateway import Receipt
+from sworn.chain.gateway import Fees, Receipt
 from sworn.chain.sender_fees import FeePolicy
-from sworn.chain.sender_outbox import PLAIN_TRANSFER_GAS, Outbox, last_offer, nonce_of
-from sworn.chain.sender_watch import Watch
-from sworn.chain.transactions import Intent, TransactionRecord, TransactionStatus
-from sworn.errors import FundsTooLow, NonceTooLow, SignerError, TransactionUnderpriced
+from sworn.chain.sender_outbox import PLAIN_TRANSFER_GAS, Outbox, last_offer, most_cost, nonce_of
+from sworn.chain.sender_watch import Watch, refusal
+from sworn.chain.transactions import Intent, SignedAttempt, TransactionRecord, TransactionStatus
+from sworn.errors import FundsTooLow, NonceTooLow, SignerError, TransactionTooDear, TransactionUnderpriced
 
 #: How many of the foremost transactions are looked for in the pool.
 FRONT: Final = 3
@@ -55,6 +55,8 @@ class Turn:
         self._after = dict(self._before)
         self._receipts: dict[bytes, Receipt] = {}
         self._resent: set[str] = set()
+        #: Forms that are sent instead of the newest, by key.
+        self._older: dict[str, SignedAttempt] = {}
         #: Wanted, but a foreign transaction has their nonce.
         self.lost: list[Intent] = []
 
@@ -67,8 +69,11 @@ class Turn:
         for record in changed:
             self._tell(record)
         resent = [record for record in self._after.values() if record.key in self._resent]
-        for record in self._outbox.broadcast(sorted(resent, key=nonce_of), noted=self._watch.held_note):
+        resent = sorted(resent, key=nonce_of)
+        for record in self._outbox.broadcast(resent, noted=self._watch.held_note, older=self._older):
             self._after[record.key] = record
+        under_way = [record for record in self._after.values() if record.status is TransactionStatus.SIGNED]
+        self._watch.owed_wei = sum(most_cost(record) for record in under_way)
         return self._changed()
 
     def _changed(self) -> list[TransactionRecord]:
@@ -123,7 +128,7 @@ class Turn:
             block_number=receipt.block_number,
             succeeded=receipt.succeeded and not attempt.cancels,
             cost_wei=receipt.gas_used * receipt.effective_gas_price,
-            note="",
+            note=self._watch.reason(record.key) if attempt.cancels else "",
         )
 
     def _supersede(self, missing: Sequence[TransactionRecord]) -> None:
@@ -170,6 +175,9 @@ class Turn:
         known = self._outbox.gateway.is_pending
         for index, record in enumerate(waiting[:FRONT]):
             if not any(known(attempt.hash) for attempt in record.attempts[::-1]):
+                if refusal(record):
+                    # The newest form was never taken here: one from before may be better than none.
+                    self._older[record.key] = self._watch.next_form(record)
                 # A node that lost one has lost those behind it more often than not, and says so if it has not.
                 again = waiting[index:]
                 self._resent |= {late.key for late in again}
@@ -178,7 +186,10 @@ class Turn:
                 return
 
     def _raise(self, waiting: Sequence[TransactionRecord], *, last_urgent: int) -> None:
-        """Raises the fees of the foremost transaction, and of those behind it that the base fee has left behind."""
+        """Raises the fees of the foremost transaction, and of those behind it that the base fee has left behind.
+
+        A nonce that its transaction blocks is given up instead.
+        """
         market = self._outbox.gateway.fees()
         for index, record in enumerate(waiting[:MOST_BUMPS]):
             urgent = nonce_of(record) <= last_urgent
@@ -191,23 +202,58 @@ class Turn:
             if useless and len(waiting) == 1:
                 # It is in nobody's way, and worth no more gas.
                 continue
-            cancels = record.cancelling or useless
-            if record.note == FundsTooLow.__name__ and not cancels:
-                # It waits for ether, not for a higher price.
+            spent = index or useless or record.cancelling
+            hopeless = "" if spent else self._hopeless(waiting, market, last_urgent)
+            if not (useless or hopeless) and self._is_beyond_price(record, market):
                 continue
-            offer = self._fees.replacement(last_offer(record), market, urgent=urgent, cancels=cancels)
-            if offer is None:
+            cancels = useless or bool(hopeless) or record.cancelling
+            if self._replace(record, market, urgent=urgent, cancels=cancels) and hopeless:
+                seconds = self._fees.give_up_s(urgent=urgent)
+                self._watch.give_up(record.key, seconds, now=self._now, reason=hopeless)
+
+    def _replace(self, record: TransactionRecord, market: Fees, *, urgent: bool, cancels: bool) -> bool:
+        """Signs the next form of a transaction, unless a cap holds it back; whether it did."""
+        gas = 0 if cancels else record.gas or 0
+        offer = self._fees.replacement(last_offer(record), market, urgent=urgent, gas=gas, cancels=cancels)
+        if offer is None:
+            if not refusal(record):
                 self._hold_back(record)
-                continue
-            try:
-                attempt = self._outbox.sign(
-                    record.intent, nonce=nonce_of(record), gas=record.gas or 0, offer=offer, cancels=cancels
-                )
-            except SignerError as error:
-                self._set(replace(record, note=type(error).__name__))
-                continue
-            self._watch.release(record.key)
-            self._set(replace(record, attempts=(*record.attempts, attempt), note=""), send=True)
+            return False
+        try:
+            attempt = self._outbox.sign(record.intent, nonce=nonce_of(record), gas=gas, offer=offer, cancels=cancels)
+        except SignerError as error:
+            self._set(replace(record, note=type(error).__name__))
+            return False
+        self._watch.release(record.key)
+        self._older.pop(record.key, None)
+        self._set(replace(record, attempts=(*record.attempts, attempt), note=""), send=True)
+        return True
+
+    def _is_beyond_price(self, record: TransactionRecord, market: Fees) -> bool:
+        """Whether the node refuses a transaction for something else than its fees, as far as can be told."""
+        if refusal(record) == FundsTooLow.__name__:
+            # It waits for ether, not for a higher price.
+            return True
+        return bool(refusal(record)) and record.attempts[-1].max_fee_wei >= self._fees.worth(market)
+
+    def _hopeless(self, waiting: Sequence[TransactionRecord], market: Fees, last_urgent: int) -> str:
+        """Why the foremost transaction is given up although it is wanted; "" while it has prospects.
+
+        SAFETY: without this, one signed transaction that nodes refuse would keep every later one from the chain, the
+        answers in disputes among them. Its key may be signed anew when the empty one in its place is settled.
+        """
+        record = waiting[0]
+        patience_s = self._fees.give_up_s(urgent=nonce_of(record) <= last_urgent)
+        if refused := self._watch.lasting_refusal(record, patience_s, now=self._now):
+            # Ether may still come, and only what is urgent cannot wait for it.
+            waits = refused == FundsTooLow.__name__ and nonce_of(record) >= last_urgent
+            return "" if waits else record.note if refusal(record) else refused
+        # Less gas in one transaction could still be paid for: what waits behind it goes first then.
+        last, urgent = last_offer(record), nonce_of(record) <= last_urgent
+        is_dear = self._fees.replacement(last, market, urgent=urgent, gas=record.gas or 0) is None
+        is_capped = self._fees.replacement(last, market, urgent=urgent) is None
+        is_overtaken = len(waiting) > 1 and is_dear and not is_capped and self._waited(record) >= patience_s
+        return TransactionTooDear.__name__ if is_overtaken else ""
 
     def _hold_back(self, record: TransactionRecord) -> None:
         if self._watch.hold(record.key):
@@ -222,13 +268,17 @@ class Turn:
         return self._wanted is not None and not self._wanted(record.key)
 
     def _is_stuck(self, record: TransactionRecord, *, urgent: bool) -> bool:
-        waited = self._now - record.attempts[-1].signed_at
-        # A clock that went back says nothing about how long: at worst one step of fees too early.
-        waited = waited if waited >= 0 else float("inf")
+        waited = self._waited(record)
         if record.note == TransactionUnderpriced.__name__ and not self._watch.is_held(record.key):
             return waited >= REFUSED_S
         # A chain that stands still is not moved by higher fees.
         return waited >= self._fees.patience_s(urgent=urgent) and self._watch.has_seen_blocks_since(record)
+
+    def _waited(self, record: TransactionRecord) -> float:
+        """Seconds since the newest form was signed."""
+        waited = self._now - record.attempts[-1].signed_at
+        # A clock that went back says nothing about how long: at worst one step of fees too early.
+        return waited if waited >= 0 else float("inf")
 
     def _fill_gaps(self, foremost: TransactionRecord, *, urgent: bool) -> None:
         """Frees what waits behind nonces which nobody uses any more, by empty transactions to ourselves."""

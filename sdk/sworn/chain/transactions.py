@@ -24,7 +24,8 @@ class TransactionStatus(Enum):
     CONFIRMED = "confirmed"
     #: The simulation reverted: nothing was signed. The same key may be submitted again.
     REJECTED = "rejected"
-    #: A foreign transaction took the nonce, or an empty one of ours did. The same key may be submitted again.
+    #: A foreign transaction took the nonce, or an empty one of ours did. The same key may be submitted again. What is
+    #: `cancelling` and was still wanted was refused by nodes, or too dear: the same again may be as well.
     ABANDONED = "abandoned"
 
 
@@ -90,7 +91,8 @@ class TransactionRecord:
     succeeded: bool | None = None
     #: Gas used times its price; None while not mined.
     cost_wei: int | None = None
-    #: Type of the last error at broadcast, empty when the node took it.
+    #: Type of the last error at broadcast, empty when the node took it; of a plain `TransactionRejected` its text too.
+    #: Of what was given up although it was wanted, why.
     note: str = ""
 
     @property
@@ -149,7 +151,8 @@ class TransactionSender(Protocol):
         """Promises and sends intents, in their order, with few round trips. An item's own error is in its place:
 
         the decoded `ContractRevert`, `TransactionRejected` (`TransactionUnderpriced` while the base fee is over the
-        cap), `SenderBusy` for what goes over the number in flight, `SignerError`. None of these spends a nonce.
+        cap, `TransactionTooDear` and `FundsTooLow` where less at once may pass), `SenderBusy` for what goes over the
+        number in flight, `SignerError`. None of these spends a nonce.
         Raises `ChainError` and `StoreError` (`LeadershipLost`) when all of it failed; then nothing was broadcast.
         """
         ...

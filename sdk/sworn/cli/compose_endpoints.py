@@ -18,12 +18,14 @@ from sworn.chain.sender import FeePolicy
 from sworn.chain.telemetry import NO_CHAIN_TELEMETRY, ChainTelemetry
 from sworn.chain.web3_gateway import Web3Gateway, connect_gateway
 from sworn.cli import compose
-from sworn.errors import ConfigurationError
+from sworn.errors import ChainError
 from sworn.types import Deployment
 from sworn.watcher.settings import ChainSettings
 from sworn.watcher.settings_endpoints import EndpointSettings, failover_policy
 from sworn.watcher.settings_values import mask_url
 
+#: Seconds in which a node says which chain it serves, or another one is asked.
+_PROBE_S: Final = 5.0
 #: What is no trouble.
 _GOOD: Final = (NoticeKind.BACK,)
 #: What an operator has to look into: nothing is done meanwhile, or a node lies.
@@ -50,8 +52,7 @@ def chain_of(
 def deployment(chain: ChainSettings, gateway: Gateway) -> Deployment:
     """The configured deployment on the configured chain. Raises `ChainIdMismatch`, `DeploymentUnknown`."""
     found = compose.deployment(gateway, chain.deployment)
-    if found.chain_id != chain.chain_id:
-        raise ConfigurationError(f"chain.chain_id is {chain.chain_id}, but the node serves chain {found.chain_id}")
+    compose.require_chain(found, chain.chain_id)
     return found
 
 
@@ -59,6 +60,7 @@ def fees(chain: ChainSettings) -> FeePolicy:
     """What transactions may cost."""
     return FeePolicy(
         max_fee_cap_wei=chain.max_fee_cap_wei,
+        max_cost_wei=chain.max_cost_wei,
         urgent_cap_wei=chain.urgent_fee_cap_wei,
         min_tip_wei=chain.min_tip_wei,
         max_tip_wei=chain.max_tip_wei,
@@ -72,6 +74,17 @@ def bystander(chain: ChainSettings) -> FailoverGateway:
         _endpoints(chain, NO_CHAIN_TELEMETRY, lambda notice: None),
         policy=FailoverPolicy(cross_check=CrossCheck.OFF, broadcast=False),
     )
+
+
+def answering(chain: ChainSettings, *, timeout_s: float) -> Gateway:
+    """The first node that answers on the configured chain, for commands that ask a single one.
+
+    Where none does it is the first of all: what is wrong with it is said when it is asked.
+    """
+    urls = [endpoint.url.get_secret_value() for endpoint in chain.endpoints]
+    alone = len(urls) == 1
+    chosen = urls[0] if alone else next((url for url in urls if _serves(url, chain.chain_id)), urls[0])
+    return compose.gateway(chosen, timeout_s=timeout_s)
 
 
 def each_node(chain: ChainSettings) -> Iterator[tuple[str, EndpointSettings, Web3Gateway]]:
@@ -110,6 +123,13 @@ def wakeup_of(chain: ChainSettings, log: FilteringBoundLogger) -> Iterator[Wakeu
         yield wakeup
     finally:
         wakeup.close()
+
+
+def _serves(url: str, chain_id: int) -> bool:
+    try:
+        return connect_gateway(url, timeout_s=_PROBE_S).chain_id() == chain_id
+    except ChainError:
+        return False
 
 
 def _endpoints(chain: ChainSettings, telemetry: ChainTelemetry, notify: Notify) -> list[Endpoint]:

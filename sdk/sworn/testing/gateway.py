@@ -82,6 +82,8 @@ class MemoryGateway:
     identity: int = 31337
     base_fee_wei: int = 10**9
     tip_wei: int = 10**8
+    #: What every account has.
+    balance_wei: int = 10**24
     #: Transactions below this fee are refused as underpriced.
     floor_fee_wei: int = 0
     on_call: Callable[[Call], bytes] = lambda call: b""
@@ -175,7 +177,7 @@ class MemoryGateway:
 
     def balance(self, address: Address, *, block: BlockRef = "latest") -> int:
         self._require_up()
-        return 10**24
+        return self.balance_wei
 
     def code(self, address: Address, *, block: BlockRef = "latest") -> bytes:
         self._require_up()

@@ -48,6 +48,13 @@ def _checked_database_url(value: SecretStr) -> SecretStr:
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_checked_database_url)]
 
 
+def database_file(value: SecretStr) -> Path | None:
+    """The file that an SQLite database is; None for any other database."""
+    url = make_url(value.get_secret_value())
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if is_file else None
+
+
 class LogFormat(Enum):
     """How logs are written."""
 
@@ -62,7 +69,7 @@ class ChainSettings(NodeSettings):
 
     #: The node must serve exactly this chain.
     chain_id: Annotated[int, Field(gt=0, lt=2**63)]
-    #: Deployment file; None = the one that ships with sworn for this chain.
+    #: Deployment file; None = `CHAIN_ID.json` in $SWORN_DEPLOYMENTS, in ~/.sworn/deployments or in the package.
     deployment: Path | None = None
     #: Blocks above one before it counts as settled.
     confirmations: Annotated[int, Field(ge=0, le=1000)] = 2
@@ -73,6 +80,9 @@ class ChainSettings(NodeSettings):
     max_fee_cap_wei: Amount = 500 * 10**9
     #: The same for answers in disputes, where being late costs a bond.
     urgent_fee_cap_wei: Amount = 5_000 * 10**9
+    #: Most that the gas limit of one transaction may cost at the fee that it offers, urgent or not. Over it batches are
+    #: divided, a single one waits for lower fees. Stay below what your nodes refuse (geth: --rpc.txfeecap, 1 ether).
+    max_cost_wei: Annotated[Amount, Field(ge=10**15)] = 9 * 10**17
     #: Least and most of the tip per gas that the node suggests; a stuck transaction's is raised beyond, up to the cap.
     min_tip_wei: Amount = 0
     max_tip_wei: Amount = 50 * 10**9
@@ -140,6 +150,7 @@ class WatcherSettings(BaseSettings):
     models: Annotated[tuple[ModelSettings, ...], Field(min_length=1)]
     #: Owner address under which the operator is registered; None = the transaction key's.
     operator: AddressText | None = None
+    #: Where jobs, oaths and transactions are kept: `sqlite:///watcher.db`, or `postgresql://…`.
     database_url: DatabaseUrl
     #: Where model files are cached and fetched from; a path alone is the cache's folder.
     artifacts: Artifacts = ArtifactSettings()
@@ -162,13 +173,16 @@ class WatcherSettings(BaseSettings):
         return None if self.operator is None else Address(self.operator)
 
     @property
+    def database_file(self) -> Path | None:
+        """The file that an SQLite database is; None for any other database."""
+        return database_file(self.database_url)
+
+    @property
     def trace_folder(self) -> Path | None:
         """Where traces are kept: as configured, else beside an SQLite database; None where there is neither."""
         if self.traces.folder is not None:
             return self.traces.folder.expanduser()
-        url = make_url(self.database_url.get_secret_value())
-        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-        return Path(str(url.database)).parent / "traces" if is_file else None
+        return None if self.database_file is None else self.database_file.parent / "traces"
 
 
 def load_settings(files: Sequence[Path] = (), *, overrides: Mapping[str, Any] | None = None) -> WatcherSettings:
