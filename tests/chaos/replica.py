@@ -71,7 +71,7 @@ def role_of(
         log=log,
         lease_s=3.0,
         patience_s=orders["patience_s"],
-        fit=lambda: pulse.failing_s < UNFIT_S,
+        fit=lambda: pulse.unfit_s < UNFIT_S,
     )
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,28 @@ from sqlalchemy import select
 from tests.support import postgres
 from tests.support.store_rows import ORACLE, SENDER, STREAM, block, job, oath, record
 
+from sworn.cli.compose_replicas import UNFIT_S
+from sworn.cli.compose_replicas import replica as composed
 from sworn.errors import ConfigurationError, DigestConflict, LeadershipLost, StoreError, StoreUnavailable
-from sworn.types import RequestId
+from sworn.types import Address, RequestId
 from sworn.watcher.replica import YIELD_S, Replica
+from sworn.watcher.settings_replicas import ReplicaSettings
 from sworn.watcher.store import migration
 from sworn.watcher.store.database import Database, open_database
 from sworn.watcher.store.jobs import JobStore
 from sworn.watcher.store.leadership import Leadership, lead_by, subjects_of
 from sworn.watcher.store.tables import LEADERS
 from sworn.watcher.store.transactions import SqlTransactionStore
+from sworn.watcher.supervision import Pulse, ServiceManager
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a replica has to know of a deployment."""
+
+    chain_id: int
+    oracle: Address
+
 
 SUBJECTS = subjects_of(chain_id=1, role="watcher", oracle=ORACLE, senders=[SENDER])
 #: Ends the sessions that hold locks, as a server does that has lost sight of their processes.
@@ -366,3 +379,38 @@ def test_leader_that_recovers_while_its_place_is_free_takes_it_again(replicas: C
     assert not first.leads()
     fit[0] = True
     assert leads_soon(first)
+
+
+def test_leader_that_offers_its_place_leaves_it_free_although_standing_by_goes_well(
+    replicas: Callable[..., Replica],
+) -> None:
+    """What only leaders do fails, and a standby does none of it: its quiet turns must not win the lead back.
+
+    The others would have to ask in the two seconds between, and disputes would be lost beside a node that is well.
+    """
+    now = [1_000.0]
+    pulse = Pulse(poll_interval_s=2, manager=ServiceManager(None), clock=lambda: now[0])
+    first = replicas("first", fit=lambda: pulse.unfit_s < UNFIT_S, clock=lambda: now[0])
+    second = replicas("second")
+    assert first.leads() and not second.leads()
+    turns = []
+    while now[0] < 1_000 + UNFIT_S + YIELD_S - 3:
+        pulse.turn(0.0, first.led, first.led)
+        now[0] += 3
+        turns.append(first.leads())
+    assert turns == [*[True] * 9, *[False] * 5]
+    assert leads_soon(second)
+
+
+def test_replica_s_fitness_is_that_of_a_leader(opened: Callable[[], Database]) -> None:
+    """Put together with the other gauge, which any quiet turn resets, a leader would hardly ever offer its place."""
+    now = [1_000.0]
+    pulse = Pulse(poll_interval_s=2, manager=ServiceManager(None), clock=lambda: now[0])
+    parts = {"role": "challenger", "deployment": Place(chain_id=1, oracle=ORACLE), "senders": [SENDER]}
+    with composed(ReplicaSettings(), database=opened(), pulse=pulse, log=structlog.get_logger(), **parts) as made:  # type: ignore[arg-type]
+        pulse.turn(0.0, True, True)
+        now[0] += UNFIT_S
+        pulse.turn(0.0, False, False)
+        assert not made._fit()
+        pulse.turn(0.0, False, True)
+        assert made._fit()

@@ -95,6 +95,7 @@ def questions(database: Database, load: Load) -> Mapping[str, Callable[[], objec
         "wake promised ones": lambda: jobs.wake([_carrier(SOME)], PROMISED),
         "carries": lambda: jobs.carries(_carrier(SOME), PROMISED),
         "takeover": jobs.wake_promised,
+        "deepened": lambda: jobs.wake_ended(after=3, up_to=4),
         "still running": lambda: exposure.still_running(ids),
         "records": lambda: transactions.get_many([f"propose:{number}" for number in range(SOME)]),
         "live": lambda: transactions.live(store_rows.SENDER),

@@ -42,7 +42,9 @@ class Registry:
     def block(self, ref: BlockRef) -> Block:
         return Block(number=self.head, hash=b"", parent_hash=b"", timestamp=NOW, base_fee=0)
 
-    def signer_not_after(self, operator: Address, signer: Address, *, block: BlockRef = "latest") -> int:
+    def signer_not_after(
+        self, operator: Address, signer: Address, *, block: BlockRef = "latest", is_past: bool = False
+    ) -> int:
         self.reads += 1
         assert isinstance(block, int)
         ends = [end for since, end in self.authority.get(signer, []) if since <= block]

@@ -177,6 +177,38 @@ def test_job_is_overdue_only_when_nothing_excuses_it(
     assert overdue(census) == expected
 
 
+_CLOSED = int(NOW) - 300
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_result_that_does_not_become_final_is_overdue_whenever_it_is_due_again(kind: str, tmp_path: Path) -> None:
+    """A transaction key that is away keeps bonds and earnings on chain for ever, behind a page that says all is well.
+
+    What is promised is due again a minute after each look, what could not be sent at once: neither says for how long.
+    """
+    standing = (JobStatus.PROPOSED, JobStatus.FINALIZING)
+    long_over = {"window_s": 60, "deadline": _CLOSED - 61}
+    just_over = {"window_s": 60, "deadline": _CLOSED - 60}
+    with opened(kind, tmp_path) as database:
+        rows = [
+            *((each, long_over | {"due_at": due}, 1) for each in standing for due in (0, int(NOW), int(NOW) - 9)),
+            (JobStatus.FINALIZING, long_over | {"due_at": int(NOW) + 60}, 1),
+            *((each, just_over | {"due_at": due}, 0) for each in standing for due in (0, int(NOW), int(NOW) + 60)),
+            # Its window is open: it was proposed in time that a refuted result had taken.
+            (JobStatus.PROPOSED, long_over | {"due_at": int(NOW) + 1}, 0),
+            # It is final, and waits until that is deep.
+            *((each, long_over | {"due_at": due, "settled_block": 7}, 0) for each in standing for due in (0, 1)),
+            (JobStatus.FINALIZED, long_over | {"settled_block": 7}, 0),
+            # No sum of these leaves the integers of a database.
+            (JobStatus.FINALIZING, {"window_s": 2**40, "deadline": 2**63 - 1}, 0),
+        ]
+        counted = 0
+        for number, (status, values, late) in enumerate(rows):
+            put_job(database, number, status, **values)
+            counted += late
+            assert overdue(Census(database=database)) == (0, 0, counted), (status, values)
+
+
 def test_next_deadline_is_that_of_what_is_sworn(database: Database, census: Census) -> None:
     """The time that is left for an answer is shown for answers that are owed, not for requests that were refused."""
     assert census.next_deadline() is None

@@ -12,7 +12,16 @@ from sworn.errors import (
     StoreError,
     TransientChainError,
 )
-from sworn.watcher.containment import Care, Containment, Remedy, attempted
+from sworn.watcher.containment import (
+    FORGIVEN_S,
+    LONGEST_S,
+    PATIENCE_S,
+    Care,
+    Containment,
+    Patience,
+    Remedy,
+    attempted,
+)
 from sworn.watcher.logs import make_logger
 
 REMEDIES = (
@@ -128,3 +137,29 @@ def test_step_that_crashes_gives_what_it_raised() -> None:
 
     assert attempted(lambda: 7) == 7
     assert isinstance(attempted(full_disk), OSError)
+
+
+def test_subject_that_only_the_node_fails_is_tried_ever_more_rarely_after_a_while() -> None:
+    """A call that a node fails for ever would end every turn; an outage of two minutes must not make anything late."""
+    now = [1_000.0]
+    patience = Patience(poll_interval_s=2.0, clock=lambda: now[0])
+    waits: list[float] = []
+    while now[0] < 1_000 + 10 * PATIENCE_S:
+        waits.append(patience.wait_s("one"))
+        now[0] += waits[-1]
+    assert waits[:60] == [2.0] * 60
+    assert waits[60:66] == [4.0, 8.0, 16.0, 32.0, LONGEST_S, LONGEST_S]
+    assert set(waits[66:]) == {LONGEST_S}
+    assert patience.wait_s("another") == 2.0
+    now[0] += FORGIVEN_S
+    assert patience.wait_s("one") == 2.0
+    assert len(patience._met) == 1
+
+
+def test_subject_is_not_tried_more_often_than_the_chain_is_looked_at() -> None:
+    """With a poll every five minutes, the longest wait is that of a poll."""
+    now = [0.0]
+    patience = Patience(poll_interval_s=200.0, clock=lambda: now[0])
+    for _ in range(9):
+        assert patience.wait_s("one") == 200.0
+        now[0] += 200

@@ -164,6 +164,41 @@ def test_rewind_orphans_reopens_and_forgets_waiting(store: JobStore) -> None:
     assert store.job(jobs[2].request_id) == store_rows.job(2, at=11)
 
 
+def test_rewind_forgets_ends_that_were_waited_for(store: JobStore) -> None:
+    """An end that is waited for may be void: the job is looked at again, and is not excused by it any more."""
+    ended = replace(store_rows.job(1, at=5, status=JobStatus.FINALIZING), settled_block=15, due_at=10**9)
+    store.advance(STREAM, history=[store_rows.block(20)], seen=[ended])
+    store.advance(STREAM, history=[store_rows.block(18)], seen=[], rewound_to=18)
+    assert store.job(ended.request_id) == replace(ended, settled_block=None, due_at=0)
+
+
+@pytest.mark.parametrize(("after", "expected"), [(None, {1, 2, 4}), (9, {2, 4}), (10, set())])
+def test_ends_that_have_become_deep_are_looked_at(store: JobStore, after: int | None, expected: set[int]) -> None:
+    """Each is woken once, by the block that makes it deep; whoever takes over wakes all that are."""
+    open_ones = {1: 3, 2: 10, 3: 11, 4: 10, 5: None}
+    jobs = [
+        replace(store_rows.job(number, status=JobStatus.FINALIZING), settled_block=at, due_at=50)
+        for number, at in open_ones.items()
+    ]
+    jobs[3] = replace(jobs[3], status=JobStatus.SEEN)
+    over = replace(store_rows.job(6, status=JobStatus.FINALIZED), settled_block=10, due_at=50)
+    store.advance(STREAM, history=[store_rows.block(1)], seen=[*jobs, over])
+    store.wake_ended(after=after, up_to=10)
+    assert {int.from_bytes(job.request_id) for job in store.jobs() if job.due_at == 0} == expected
+
+
+def test_jobs_whose_end_is_waited_for_come_after_what_is_owed(store: JobStore) -> None:
+    """A thousand that become deep at once must not push an answer past its deadline."""
+    jobs = [
+        replace(store_rows.job(1, at=1, status=JobStatus.FINALIZING), settled_block=3),
+        store_rows.job(2, at=2, status=JobStatus.ANSWERED),
+        replace(store_rows.job(3, at=3, status=JobStatus.ANSWERED), retry_at=99.0),
+    ]
+    store.advance(STREAM, history=[store_rows.block(3)], seen=jobs)
+    assert store.due(block_timestamp=50, limit=2, seen=False) == jobs[1:]
+    assert store.due(block_timestamp=50, limit=3, seen=False) == [*jobs[1:], jobs[0]]
+
+
 def test_jobs_counted_by_status_leave_out_what_is_not_there(store: JobStore) -> None:
     """The counts are those of the jobs."""
     assert store.counts() == {}

@@ -125,6 +125,30 @@ def test_pulse_counts_how_long_turns_have_failed() -> None:
     assert (pulse.failing_s, pulse.turns, pulse.failed_turns) == (0.0, 7, 6)
 
 
+def test_turn_that_did_not_lead_shows_nothing_about_a_leader_s_work() -> None:
+    """A challenger that offers the lead does nothing as a standby: taken for recovery, that would win it back at once.
+
+    It is ready all the same, and a standby whose node was gone for a moment is fit as soon as it is back.
+    """
+    clock = Hand()
+    pulse = Pulse(poll_interval_s=2, manager=ServiceManager(None), clock=clock)
+    pulse.turn(1.0, True, True)
+    clock.now += 30
+    pulse.turn(1.0, False, False)
+    assert (pulse.failing_s, pulse.unfit_s) == (0.0, 30.0)
+    pulse.turn(1.0, True, False)
+    pulse.turn(1.0, False, False)
+    assert pulse.unfit_s == 30.0
+    pulse.turn(1.0, False, True)
+    assert pulse.unfit_s == 0.0
+
+    pulse.turn(1.0, True, False)
+    clock.now += 30
+    assert pulse.unfit_s == 30.0
+    pulse.turn(1.0, False, False)
+    assert pulse.unfit_s == 0.0
+
+
 def test_watchdog_shorter_than_poll_is_refused_at_start() -> None:
     """A watchdog that ends a healthy watcher between two polls would restart it for ever."""
     manager = ServiceManager.of_environment({"WATCHDOG_USEC": "90000000"})

@@ -46,7 +46,7 @@ def replica(
         lease_s=settings.lease_s,
         patience_s=settings.takeover_s,
         version=__version__,
-        fit=lambda: pulse.failing_s < UNFIT_S,
+        fit=lambda: pulse.unfit_s < UNFIT_S,
     )
     log.info("replica_named", replica=made.holder)
     try:

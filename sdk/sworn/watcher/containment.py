@@ -6,10 +6,11 @@ turn; everything else is put off, or given up, for one subject alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,6 +18,13 @@ from sworn.errors import StoreError
 
 Subject = TypeVar("Subject")
 Given = TypeVar("Given")
+
+
+#: Seconds for which a subject that meets only trouble with the node is tried at every poll: as long as it takes until
+#: another replica leads, and a person is told.
+PATIENCE_S: Final = 120.0
+#: The longest that it is put off for then; and the silence after which nothing is held against it any more.
+LONGEST_S, FORGIVEN_S = 60.0, 300.0
 
 
 class Care(Enum):
@@ -50,6 +58,30 @@ class Remedy:
     #: Name of a log entry; empty = whoever puts it off tells.
     event: str = ""
     level: str = "error"
+
+
+class Patience:
+    """How long subjects are put off for trouble with the node, which may be their own: others may be served by it.
+
+    Some nodes answer one call for ever as if they had failed. What makes such a call is tried ever more rarely, or
+    every turn would end with it; not so rarely that it would be late once the node is well.
+    """
+
+    def __init__(self, *, poll_interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._poll_interval_s, self._clock = poll_interval_s, clock
+        #: Since when each has met nothing else, when it did last, and how long it was put off.
+        self._met: dict[Hashable, tuple[float, float, float]] = {}
+
+    def wait_s(self, subject: Hashable) -> float:
+        """Seconds for which a subject is put off that has met such trouble once more."""
+        now = self._clock()
+        self._met = {name: met for name, met in self._met.items() if 0 <= now - met[1] < FORGIVEN_S}
+        since, _, waited_s = self._met.get(subject, (now, now, self._poll_interval_s))
+        wait_s = self._poll_interval_s
+        if now - since >= PATIENCE_S:
+            wait_s = max(min(2 * waited_s, LONGEST_S), self._poll_interval_s)
+        self._met[subject] = since, now, wait_s
+        return wait_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,9 +126,17 @@ class Contracts:
         """Stake that can back a new result, in wei."""
         return int(self._registry_view("freeStakeOf", operator))
 
-    def signer_not_after(self, operator: Address, signer: Address, *, block: BlockRef = "latest") -> int:
-        """Last expiry that a signer may sign; zero = never authorised."""
-        return int(self._registry_view("signerNotAfter", operator, signer, block=block))
+    def signer_not_after(
+        self, operator: Address, signer: Address, *, block: BlockRef = "latest", is_past: bool = False
+    ) -> int:
+        """Last expiry that a signer may sign; zero = never authorised.
+
+        With ``is_past`` the block may be one of before the registry, when nobody was.
+        """
+        registry = interface("OperatorRegistry")
+        data = registry.encode("signerNotAfter", operator, signer)
+        answer = self.gateway.call(Call(to=self.deployment.operator_registry, data=data), block=block)
+        return 0 if is_past and not answer else int(_decoded(registry, "signerNotAfter", answer))
 
     def offer_of(self, operator: Address, model_id: ModelId) -> Offer:
         """An operator's published terms."""
@@ -166,7 +174,15 @@ class Contracts:
         self, contract: Interface, address: Address, function: str, *args: Any, block: BlockRef = "latest"
     ) -> Any:
         data = self.gateway.call(Call(to=address, data=contract.encode(function, *args)), block=block)
+        return _decoded(contract, function, data)
+
+
+def _decoded(contract: Interface, function: str, data: bytes) -> Any:
+    """What a view has returned. Raises `TransientChainError` for what is no answer: another node may have one."""
+    try:
         return contract.decode(function, data)
+    except CodecError as error:
+        raise TransientChainError(f"the node's answer is none: {error}") from error
 
 
 def _told(log: Log) -> tuple[RequestId, Request, bytes]:

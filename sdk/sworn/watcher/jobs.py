@@ -98,7 +98,8 @@ class Job:
     due_at: int = 0
     #: The failure that was decided on, if any.
     failure: FailureCode | None = None
-    #: Head of the chain when the job ended; a reorg below it opens the job again.
+    #: Head of the chain when the job ended; a reorg below it opens the job again. Of an open job: that at which its end
+    #: was seen first, which is waited for until it is deep.
     settled_block: int | None = None
 
 

@@ -11,18 +11,20 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import Any, Final
 
 from structlog.typing import FilteringBoundLogger
 
 from sworn import abi
-from sworn.chain.gateway import Gateway
+from sworn.chain.gateway import Block, Gateway
 from sworn.chain.heads import POLLING, Wakeup
 from sworn.chain.sender import SENDER_POINTS
 from sworn.chain.transactions import ENDED, TransactionSender
 from sworn.errors import (
     ChainError,
+    CodecError,
     ConfigurationError,
     ContractRevert,
     DigestConflict,
@@ -37,7 +39,7 @@ from sworn.errors import (
     TransientChainError,
 )
 from sworn.pools import filled_pool
-from sworn.watcher.containment import Care, Containment, Remedy
+from sworn.watcher.containment import Care, Containment, Patience, Remedy
 from sworn.watcher.defence.service import Defender
 from sworn.watcher.inference import Inference
 from sworn.watcher.intake import Intake
@@ -117,8 +119,11 @@ class Watcher:
     reloading: Reloading | None = None
     telemetry: Telemetry = NO_TELEMETRY
     containment: Containment[Job] = field(init=False, repr=False)
+    _patience: Patience = field(init=False, repr=False)
     #: Whether the last turn was that of a leader.
     _reign: list[bool] = field(default_factory=lambda: [False], repr=False, init=False)
+    #: The block up to which this leader has woken what ended; empty at first.
+    _deepened: list[int] = field(default_factory=list, repr=False, init=False)
 
     def __post_init__(self) -> None:
         containment = Containment(
@@ -131,6 +136,8 @@ class Watcher:
             log=self.log,
         )
         object.__setattr__(self, "containment", containment)
+        patience = Patience(poll_interval_s=self.poll_interval_s, clock=self.clock)
+        object.__setattr__(self, "_patience", patience)
 
     def run(self, stop: Event, *, once: bool = False) -> None:
         """Serves until ``stop`` is set; with ``once`` until nothing more can be done without waiting for the chain.
@@ -170,28 +177,56 @@ class Watcher:
             changed |= self._poll_transactions()
         # SAFETY: read after the receipts were, so that a job is never older than what is known of its transaction.
         head = self.gateway.block("latest")
+        # What fails from here on may be one job's or one dispute's doing, and must not keep everything else from being
+        # done; that it failed is said when the rest is done.
+        troubles: list[Exception] = []
         if leads:
             # A defence has clocks that end in a conviction: it comes before everything else.
             if self.defence is not None:
-                changed |= self.defence.turn(head, urgent or pool)
-            if self.retention is not None:
-                self.retention.sweep(head)
+                changed |= self._attempted(partial(self.defence.turn, head, urgent or pool), troubles)
+            changed |= self._attempted(partial(self._sweep, head), troubles)
         self.steps.swearing.signers.refresh(head)
-        changed |= self._treated(self.runs.collect(head))
+        changed |= self._attempted(lambda: self._treated(self.runs.collect(head)), troubles)
         if leads and not stop.is_set():
-            due = self.store.due(block_timestamp=head.timestamp, limit=BATCH, seen=False)
-            changed |= self._treated(self.steps.advance(due, head))
-        if stop.is_set():
-            return changed
-        self.admission.turn(head)
-        if not self.admission.paused:
-            changed |= self._treated(self.runs.feed(head, pool, stop, leads=leads))
+            changed |= self._attempted(partial(self._advance, head), troubles)
+        if not stop.is_set():
+            changed |= self._attempted(partial(self._feed, head, pool, stop, leads=leads), troubles)
+        if troubles:
+            raise troubles[0]
         return changed
+
+    def _attempted(self, part: Callable[[], bool], troubles: list[Exception]) -> bool:
+        """Whether a part of a turn changed anything; what went wrong with the node is kept for the end of the turn.
+
+        Raises `ChainError` where something has, and the node is away: it is not asked for all that is left.
+        """
+        if troubles:
+            self.gateway.block("latest")
+        try:
+            return part()
+        except (ChainError, CodecError, ConfigurationError, SignerError, TraceError) as error:
+            troubles.append(error)
+            return False
+
+    def _sweep(self, head: Block) -> bool:
+        if self.retention is not None:
+            self.retention.sweep(head)
+        return False
+
+    def _advance(self, head: Block) -> bool:
+        self._deepened[:] = [self.steps.deepened(head, self._deepened[0] if self._deepened else None)]
+        due = self.store.due(block_timestamp=head.timestamp, limit=BATCH, seen=False)
+        return self._treated(self.steps.advance(due, head))
+
+    def _feed(self, head: Block, pool: ThreadPoolExecutor, stop: Event, *, leads: bool) -> bool:
+        self.admission.turn(head)
+        return not self.admission.paused and self._treated(self.runs.feed(head, pool, stop, leads=leads))
 
     def _leads(self) -> bool:
         leads = self.role.leads()
         if leads and not self._reign[0]:
             self.store.wake_promised()
+            self._deepened.clear()
         self._reign[0] = leads
         return leads
 
@@ -201,16 +236,16 @@ class Watcher:
             changed = self.turn(pool, stop, urgent)
             failed = False
             return changed
-        except (ChainError, StoreError, SignerError, TraceError, ConfigurationError) as error:
+        except (ChainError, CodecError, StoreError, SignerError, TraceError, ConfigurationError) as error:
             # A node that refuses us (ConfigurationError) may be a provider's passing mood, while results wait for their
-            # windows: only the start is strict about it.
+            # windows: only the start is strict about it. One that answers nonsense (CodecError) may be another's.
             if once:
                 raise
             self.log.warning("turn_failed", error=type(error).__name__, reason=str(error))
             self._alarm()
             return False
         finally:
-            self.telemetry.turn(time.monotonic() - begun, failed)
+            self.telemetry.turn(time.monotonic() - begun, failed, self.role.led)
 
     def _follow(self, stop: Event) -> bool:
         changed, until = False, time.monotonic() + FOLLOW_S
@@ -247,6 +282,8 @@ class Watcher:
         return self.containment.treat_all(done.failed) or done.changed
 
     def _postpone(self, job: Job, error: Exception, wait_s: float | None) -> None:
+        if isinstance(error, _NODES):
+            wait_s = self._patience.wait_s(job.request_id)
         known = isinstance(error, SwornError)
         trouble = Trouble.REVERT if isinstance(error, ContractRevert) else Trouble.AROUND if known else Trouble.ERROR
         reason = str(error) if known else f"{type(error).__name__}: {error}"
@@ -301,6 +338,10 @@ def _has_moved(job: Job, stored: Job) -> bool:
     return stored.status.terminal or (job.status is JobStatus.SEEN and stored.status is not JobStatus.SEEN)
 
 
+#: What ends a turn.
+_NODES: Final = (TransientChainError, ConfigurationError)
+
+
 def _remedies() -> tuple[tuple[type[Exception], Remedy], ...]:
     """What is done about troubles of single jobs."""
     return (
@@ -310,8 +351,7 @@ def _remedies() -> tuple[tuple[type[Exception], Remedy], ...]:
         # A conviction bars the operator for ever.
         (abi.reverts()["OperatorBarredFromRequest"], Remedy(care=Care.PARK)),
         (ContractRevert, Remedy(care=Care.LATER)),
-        (TransientChainError, Remedy(care=Care.NODE)),
-        (ConfigurationError, Remedy(care=Care.NODE)),
+        *((kind, Remedy(care=Care.NODE)) for kind in _NODES),
         (ChainError, Remedy(care=Care.SOON)),
         (SignerUnavailable, Remedy(care=Care.SOON)),
         # The job is fine; a person has to see to the key.

@@ -83,7 +83,10 @@ class ResultSigners:
         self._settled = (
             self._not_after
             if deep == head.number
-            else {address: min(end, self._authority(address, deep)) for address, end in self._not_after.items()}
+            else {
+                address: min(end, self._authority(address, deep, is_past=True))
+                for address, end in self._not_after.items()
+            }
         )
         self._refreshed_at = now
         self._tell(head)
@@ -124,8 +127,8 @@ class ResultSigners:
         usable = [address for address, end in self._not_after.items() if end >= max(expiry, 1)]
         return sorted(usable, key=lambda address: self._settled[address] < expiry)
 
-    def _authority(self, address: Address, block: int) -> int:
-        return self._contracts.signer_not_after(self._operator, address, block=block)
+    def _authority(self, address: Address, block: int, *, is_past: bool = False) -> int:
+        return self._contracts.signer_not_after(self._operator, address, block=block, is_past=is_past)
 
     def _require_refreshed(self) -> None:
         # Whoever signs rarely, as a defence does, does not refresh every turn.

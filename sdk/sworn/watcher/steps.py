@@ -16,7 +16,18 @@ from sworn.chain.gateway import Block
 from sworn.types import Address, FailureCode
 from sworn.watcher.containment import attempted
 from sworn.watcher.inference import RETRIED, Computed, Outcome, Unanswerable
-from sworn.watcher.jobs import MAX_BACKOFF_S, Action, Job, JobStatus, Oath, Trouble, backoff_s, moved, postponed
+from sworn.watcher.jobs import (
+    MAX_BACKOFF_S,
+    RECHECK_S,
+    Action,
+    Job,
+    JobStatus,
+    Oath,
+    Trouble,
+    backoff_s,
+    moved,
+    postponed,
+)
 from sworn.watcher.latency import tell_proposed
 from sworn.watcher.looking import Looker, Mishap, Sight, View
 from sworn.watcher.policy import Guards
@@ -63,6 +74,16 @@ class Steps:
     #: In a dry run: nothing is sworn.
     rehearsal: Rehearsal | None = None
 
+    def deepened(self, head: Block, after: int | None) -> int:
+        """Has jobs looked at whose end is deep by now; the block up to which that was done.
+
+        ``after`` is what this said last, None at first. Only for who leads. Raises `StoreError`.
+        """
+        safe = head.number - self.looker.confirmations
+        if self.looker.confirmations and (after is None or safe > after):
+            self.store.wake_ended(after=after, up_to=safe)
+        return safe
+
     def advance(self, jobs: Sequence[Job], head: Block) -> Done:
         """Looks at jobs that move by themselves and does what is due. Only for who leads. Raises `ChainError`."""
         sights = self.looker.look(jobs, head)
@@ -75,7 +96,7 @@ class Steps:
         Raises `ChainError`, `StoreError`.
         """
         by_action: dict[Action, list[Sight]] = defaultdict(list)
-        for job, view in sights:
+        for job, view in self._reopened(sights):
             by_action[view.decision.action].append((job, view))
         changed = self._settle_deep(by_action.pop(Action.SETTLE, []), head)
         failed: list[Mishap] = []
@@ -168,11 +189,34 @@ class Steps:
             return []
         return [signed]
 
+    def _reopened(self, sights: Sequence[Sight]) -> list[Sight]:
+        """The same; of what had ended, and has not any more, that is forgotten."""
+        kept = {
+            job.request_id: replace(job, settled_block=None)
+            for job, view in sights
+            if job.settled_block is not None and view.decision.action is not Action.SETTLE
+        }
+        if kept:
+            self.store.save_many(kept.values())
+        return [(kept.get(job.request_id, job), view) for job, view in sights]
+
     def _settle_deep(self, ends: Sequence[Sight], head: Block) -> bool:
-        deep = self.looker.deep(ends, head)
+        """Ends what cannot come back; the rest is left alone until it is as deep, or for a while."""
+        safe = head.number - self.looker.confirmations
+        # What was above that block, itself or its end, when it was seen first need not be asked for there.
+        ripe = [(job, view) for job, view in ends if max(job.block_number, job.settled_block or 0) <= safe]
+        deep = self.looker.deep(ripe, head)
         over = [(job, view.decision) for job, view in ends if job.request_id in deep]
         self.settle([(job, decision.status, decision.reason) for job, decision in over], head)
-        return bool(over)
+        shallow = [job for job, _ in ends if job.request_id not in deep]
+        seen = [head.number if job.settled_block is None else min(job.settled_block, head.number) for job in shallow]
+        # SAFETY: `Steps.deepened` wakes it when it is deep. It is looked at before that because a reorganisation of
+        # blocks that have not been followed yet wakes nobody.
+        due_at = head.timestamp + RECHECK_S
+        rested = [replace(job, settled_block=at, due_at=due_at) for job, at in zip(shallow, seen, strict=True)]
+        if rested:
+            self.store.save_many(rested)
+        return bool(over) or any(job.settled_block is None for job in shallow)
 
     def _keep(self, sights: Sequence[Sight]) -> bool:
         changes: list[Sight] = []

@@ -73,12 +73,19 @@ class Pulse(SilentTelemetry):
         self._manager, self._clock = manager, clock
         self._beaten_at = self._told_at = clock()
         self._failing_since: float | None = None
+        self._unfit_since: float | None = None
+        #: Whether a turn that led has failed, and none has passed since.
+        self._blamed = False
         self.turns = self.failed_turns = 0
 
-    def turn(self, seconds: float, failed: bool) -> None:
+    def turn(self, seconds: float, failed: bool, led: bool = True) -> None:
         """A turn has ended; one that failed is a sign of life as well."""
         self.turns, self.failed_turns = self.turns + 1, self.failed_turns + failed
-        self._failing_since = (self._failing_since or self._clock()) if failed else None
+        self._failing_since = self._since(self._failing_since) if failed else None
+        if failed:
+            self._unfit_since, self._blamed = self._since(self._unfit_since), self._blamed or led
+        elif led or not self._blamed:
+            self._unfit_since, self._blamed = None, False
         self.beat()
 
     def beat(self) -> None:
@@ -106,3 +113,14 @@ class Pulse(SilentTelemetry):
     def failing_s(self) -> float:
         """Seconds for which every turn has failed."""
         return 0.0 if self._failing_since is None else self._clock() - self._failing_since
+
+    @property
+    def unfit_s(self) -> float:
+        """Seconds since the first of the turns that failed, with none since that shows that a leader's would pass.
+
+        A turn that does not lead does the least part of the work: after one that led and failed it shows nothing.
+        """
+        return 0.0 if self._unfit_since is None else self._clock() - self._unfit_since
+
+    def _since(self, known: float | None) -> float:
+        return self._clock() if known is None else known

@@ -18,8 +18,8 @@ class Telemetry(ChainTelemetry, Protocol):
         """A result of ours is seen on chain: so many blocks after its request's, and seconds after that was stored."""
         ...
 
-    def turn(self, seconds: float, failed: bool) -> None:
-        """The loop has turned once; ``failed`` where the chain or the database ended the turn."""
+    def turn(self, seconds: float, failed: bool, led: bool = True) -> None:
+        """The loop has turned once: ``failed`` where the chain or the database ended the turn, ``led`` as a leader."""
         ...
 
     def claim_checked(self, verdict: str) -> None:
@@ -36,7 +36,7 @@ class SilentTelemetry(SilentChainTelemetry):
     def proposed(self, blocks: int, seconds: float) -> None:
         """Nothing."""
 
-    def turn(self, seconds: float, failed: bool) -> None:
+    def turn(self, seconds: float, failed: bool, led: bool = True) -> None:
         """Nothing."""
 
     def claim_checked(self, verdict: str) -> None:
@@ -81,9 +81,9 @@ class Ensemble:
         for each in self._listeners:
             each.proposed(blocks, seconds)
 
-    def turn(self, seconds: float, failed: bool) -> None:
+    def turn(self, seconds: float, failed: bool, led: bool = True) -> None:
         for each in self._listeners:
-            each.turn(seconds, failed)
+            each.turn(seconds, failed, led)
 
     def claim_checked(self, verdict: str) -> None:
         for each in self._listeners:

@@ -89,7 +89,7 @@ class PrometheusTelemetry:
         self._spreads["sworn_request_to_proposed_blocks"].observe(blocks)
         self._spreads["sworn_request_to_proposed_seconds"].observe(seconds)
 
-    def turn(self, seconds: float, failed: bool) -> None:
+    def turn(self, seconds: float, failed: bool, led: bool = True) -> None:
         self._counters["sworn_turns"].labels("failed" if failed else "ended").inc()
         self._spreads["sworn_turn_seconds"].observe(seconds)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, create_engine, event, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, case, create_engine, event, func, or_, select, text, update
 from sqlalchemy.pool import QueuePool
 
 from sworn.chain.transactions import TransactionStatus
@@ -33,6 +33,8 @@ from sworn.watcher.store.tables import (
 #: Jobs whose answer is owed: sworn, or about to be, and not on chain.
 _OWED: Final = tuple(status.value for status in (JobStatus.ANSWERED, JobStatus.PROPOSING, JobStatus.FAILING))
 _UNANSWERED: Final = (JobStatus.SEEN.value, *_OWED)
+#: Jobs whose result is on chain and not final.
+_STANDING: Final = (JobStatus.PROPOSED.value, JobStatus.FINALIZING.value)
 #: Rows of PostgreSQL's that are counted one by one where there is an estimate of more.
 _COUNTED: Final = 10_000
 #: Jobs that a result of ours was journalled for.
@@ -160,9 +162,8 @@ class Census:
         untouched = and_(JOBS.c.status == JobStatus.SEEN.value, old, JOBS.c.retry_at <= now - after_s)
         near = JOBS.c.deadline < chain_now + min_time_left_s
         unsent = and_(JOBS.c.status.in_(_OWED), or_(near, old))
-        waiting = (JobStatus.PROPOSED.value, JobStatus.FINALIZING.value)
-        unfinished = and_(JOBS.c.status.in_(waiting), JOBS.c.due_at > 0, JOBS.c.due_at < chain_now - after_s)
-        open_ones = (*_UNANSWERED, *waiting)
+        unfinished = _unfinished_since(chain_now - after_s, chain_now=chain_now)
+        open_ones = (*_UNANSWERED, *_STANDING)
         counted = [func.sum(case((chosen, 1), else_=0)) for chosen in (untouched, unsent, unfinished)]
         with self.database.transaction() as connection:
             row = connection.execute(select(*counted).where(JOBS.c.status.in_(open_ones))).one()
@@ -281,6 +282,22 @@ class Census:
         with self.database.transaction() as connection:
             rows = connection.execute(select(table.c.status, func.count()).group_by(table.c.status))
             return {status: int(count) for status, count in rows}
+
+
+def _unfinished_since(before: float, *, chain_now: float) -> ColumnElement[bool]:
+    """Whether a job's window closed before a time by the chain's clock, and the chain has not ended it.
+
+    A job that is waited for until its end is deep has ended. When a window closes is known only while that is waited
+    for: afterwards a job is due at every other moment, and what is certain is when the last possible window closed.
+    """
+    missed = and_(JOBS.c.due_at > 0, JOBS.c.due_at < before)
+    # That of a proposal at the very deadline. A later one, in time won by a refuted result, has a window that is waited
+    # for when this one closes. No sum, which might leave the integers of a database.
+    closed = and_(
+        JOBS.c.deadline < before - JOBS.c.window_s,
+        or_(JOBS.c.status == JobStatus.FINALIZING.value, JOBS.c.due_at <= chain_now),
+    )
+    return and_(JOBS.c.status.in_(_STANDING), JOBS.c.settled_block.is_(None), or_(missed, closed))
 
 
 def _unsworn(connection: Connection) -> list[str]:

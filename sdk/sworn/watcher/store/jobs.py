@@ -184,6 +184,17 @@ class JobStore:
         with self.database.transaction() as connection:
             connection.execute(update(JOBS).where(JOBS.c.status.in_(promised)).values(due_at=0))
 
+    def wake_ended(self, *, after: int | None, up_to: int) -> None:
+        """Has open jobs looked at whose end was seen first in a block above ``after``, and not above ``up_to``.
+
+        Without ``after`` from the first block on: that reads all open jobs, and is for who takes over.
+        """
+        ended = JOBS.c.settled_block if after is not None else unindexed(JOBS.c.settled_block)
+        status = JOBS.c.status if after is None else unindexed(JOBS.c.status)
+        chosen = [status.in_(_OPEN), ended <= up_to, *(() if after is None else (ended > after,))]
+        with self.database.transaction() as connection:
+            connection.execute(update(JOBS).where(*chosen).values(due_at=0))
+
     def carries(self, key: str, statuses: Collection[JobStatus]) -> bool:
         """Whether a transaction carries a move of any job that is in one of these statuses."""
         values = [status.value for status in statuses]
@@ -254,10 +265,12 @@ class JobStore:
     def _due(self, statuses: Sequence[str], block_timestamp: int) -> Any:
         # New jobs are all due and are read in their order; of the others, most wait for windows: those are not read.
         retry_at = JOBS.c.retry_at if statuses == _SEEN else unindexed(JOBS.c.retry_at)
+        order = (JOBS.c.retry_at, JOBS.c.block_number)
         return (
             select(JOBS)
             .where(JOBS.c.status.in_(statuses), JOBS.c.due_at <= block_timestamp, retry_at <= self.clock())
-            .order_by(JOBS.c.retry_at, JOBS.c.block_number)
+            # What the chain has ended can wait for what still has a deadline.
+            .order_by(*order if statuses == _SEEN else (JOBS.c.settled_block.is_not(None), *order))
         )
 
     def _save(self, connection: Connection, jobs: Iterable[Job]) -> None:
@@ -275,8 +288,9 @@ class JobStore:
             .where(unindexed(JOBS.c.status).in_(_SETTLED), JOBS.c.settled_block > number)
             .values(reopened | self._now())
         )
-        # A window that was waited for may have to be waited for again.
-        connection.execute(update(JOBS).where(JOBS.c.status.in_(_OPEN)).values(_FRESH))
+        # A window that was waited for may have to be waited for again, and an end that was waited for may be undone.
+        waiting = {**_FRESH, "settled_block": None}
+        connection.execute(update(JOBS).where(JOBS.c.status.in_(_OPEN)).values(waiting))
 
     def _see(self, connection: Connection, jobs: Iterable[Job]) -> None:
         fresh = {job.request_id: job for job in jobs}
