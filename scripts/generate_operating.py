@@ -32,8 +32,15 @@ Every key of the two daemons. Written by `{SCRIPT}` from the settings themselves
 
 Files are TOML; later files win over earlier ones, the environment over files, and the command line over all. In the
 environment a key is `SWORN_`, its table, two underscores, its name: `SWORN_CHAIN__POLL_INTERVAL_S=5`. Unknown keys are
-errors. Relative paths in a file count from its folder. `sworn config validate FILE` checks, `sworn config dump FILE`
-shows what counts in the end, secrets masked.
+errors; a variable that begins with `SWORN_` and names none is ignored, with the warning `variable_ignored` in the log.
+`sworn config validate FILE` checks, `sworn config dump FILE` shows what counts in the end, secrets masked.
+
+Relative paths in a file count from its folder, that of an SQLite database in `database_url` too; those in variables and
+flags from the folder in which the command is started.
+
+`SWORN_RPC`, `SWORN_DEPLOYMENT`, `SWORN_KEYSTORE` and `SWORN_PASSWORD_FILE` are no settings, but stand for flags that
+are not given. They count only for what files and the variables above leave open, for daemons and for every other
+command with `--config`.
 """
 _METRICS_HEAD = f"""# Metrics
 

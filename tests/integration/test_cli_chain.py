@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,6 +273,8 @@ def test_doctor_with_settings_approves_a_working_operator(world: World) -> None:
 def test_doctor_after_work_looks_into_the_books(world: World) -> None:
     """A node that has worked is judged by what it has in hand: work, disputes, transactions, and whether it adds up."""
     world.watch()
+    world.line.act_as(key(OPERATOR))
+    world.line.json("operator", "serve", world.model, "--price", "0.001eth", "--max-window", "60")
     document = world.line.json("doctor", "--skip-engine", "--config", world.settings)
     checks = {check["check"]: check["verdict"] for check in document["checks"]}
 
@@ -280,6 +283,39 @@ def test_doctor_after_work_looks_into_the_books(world: World) -> None:
     # Nobody would be told of trouble.
     advised = {check["check"]: check["advice"] for check in document["checks"] if check["verdict"] == "warn"}
     assert "[metrics]" in advised["metrics"]
+    # An offer without limits: nobody with something to lose asks, and the settings say that it is served.
+    (model,) = (check for check in document["checks"] if check["check"] == "model model.onnx")
+    assert model["verdict"] == "warn"
+    assert "value at risk 0 ETH, here 1 ETH" in model["detail"] and "window 60 s" in model["detail"]
+    assert "operator announce" in model["advice"]
+    _asks_about_the_operator_of_the_settings(world)
+    _looks_at_a_challenger(world)
+
+
+def _asks_about_the_operator_of_the_settings(world: World) -> None:
+    """The key that sends is another account: its empty lists would look like an operator who has lost everything."""
+    (listed,) = world.line.json("operator", "signer", "list", "--config", world.settings)
+    assert listed["signer"] == world.chain.signers[SIGNER].address
+
+
+def _looks_at_a_challenger(world: World) -> None:
+    """Whoever checks others needs chain, key, funds and a database as well, and has no models."""
+    kept = Path(world.settings).read_text().split("[[models]]")[0].splitlines()
+    text = "\n".join(line for line in kept if not line.strip().startswith(("operator", "result_key")))
+    file = world.folder / "challenger.toml"
+    file.write_text(text.replace("watcher.db", "challenger.db") + "\n[challenge]\nsample = 0.5\n")
+    absent = _verdicts(world.line.json("doctor", "--skip-engine", "--config", str(file)))
+    assert {absent[name] for name in ("settings", "chain", "contracts", "transaction key", "funds")} == {"ok"}
+    assert "operator" not in absent and "work" not in absent
+    assert world.line.run("db", "upgrade", "--config", str(file)).code == ExitCode.OK
+    there = _verdicts(world.line.json("doctor", "--skip-engine", "--config", str(file)))
+    assert {there[name] for name in ("database", "work", "disputes", "transactions", "room for traces")} == {"ok"}
+    assert world.line.json("dispute", "list", "--config", str(file)) == []
+    assert world.line.failed("operator", "announce", "--config", str(file))["type"] == "ConfigurationError"
+
+
+def _verdicts(document: dict[str, Any]) -> dict[str, str]:
+    return {check["check"]: check["verdict"] for check in document["checks"]}
 
 
 def test_doctor_with_settings_finds_what_is_missing(world: World) -> None:

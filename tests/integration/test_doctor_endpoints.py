@@ -8,7 +8,7 @@ import pytest
 from tests.support.faulty_gateway import FaultyGateway
 
 from sworn.chain.gateway import Block, BlockRef
-from sworn.cli import compose_endpoints, doctor_endpoints
+from sworn.cli import compose, compose_endpoints, doctor_endpoints
 from sworn.cli.doctor_findings import Finding, Verdict
 from sworn.cli.session import CommonOptions, Session
 from sworn.errors import TransientChainError
@@ -34,6 +34,8 @@ class Node(FaultyGateway):
     batch_size = 100
 
     def chain_id(self) -> int:
+        if self.error is not None:
+            raise self.error
         return self.chain.identity
 
     def block(self, ref: BlockRef) -> Block:
@@ -46,16 +48,18 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Node]:
     chain = MemoryGateway()
     chain.mine(100)
     made = {"a.example": Node(chain), "b.example": Node(chain)}
-    monkeypatch.setattr(compose_endpoints, "connect_gateway", lambda url, **terms: made[url.split("/")[2]])
+    for module, name in ((compose_endpoints, "connect_gateway"), (compose, "gateway")):
+        monkeypatch.setattr(module, name, lambda url, **terms: made[url.split("/")[2]])
     return made
 
 
-def _findings(tmp_path: Path) -> dict[str, list[Finding]]:
+def _findings(tmp_path: Path, *, known: bool = True) -> dict[str, list[Finding]]:
     file = tmp_path / "sworn.toml"
     file.write_text(SETTINGS)
     session = Session(CommonOptions(config=(file,)))
     zero = Address("0x" + "00" * 20)
-    session.__dict__["deployment"] = _deployment(zero)
+    if known:
+        session.__dict__["deployment"] = _deployment(zero)
     found: dict[str, list[Finding]] = {}
     for finding in doctor_endpoints.findings(session):
         found.setdefault(finding.check, []).append(finding)
@@ -95,3 +99,19 @@ def test_doctor_endpoint_on_another_chain_fails(nodes: dict[str, Node], tmp_path
     nodes["b.example"].chain = MemoryGateway(identity=5)
     verdicts = [item.verdict for item in _findings(tmp_path)["endpoint http://b.example/***"]]
     assert verdicts[0] is Verdict.FAIL
+
+
+def test_doctor_judges_each_endpoint_by_itself(nodes: dict[str, Node], tmp_path: Path) -> None:
+    """With the first node down, or contracts that are not there, the second one must not be taken off the list."""
+    nodes["a.example"].error = TransientChainError("down")
+    found = _findings(tmp_path, known=False)
+    assert found["endpoint http://a.example/***"][0].verdict is Verdict.FAIL
+    assert [item.verdict for item in found["endpoint http://b.example/***"]] == [Verdict.OK]
+
+
+def test_commands_ask_the_endpoint_that_answers(nodes: dict[str, Node], tmp_path: Path) -> None:
+    """A command that asks a dead node first says nothing about what it was asked."""
+    nodes["a.example"].error = TransientChainError("down")
+    file = tmp_path / "sworn.toml"
+    file.write_text(SETTINGS)
+    assert Session(CommonOptions(config=(file,))).gateway is nodes["b.example"]

@@ -13,11 +13,12 @@ from tests.support.graphs import unary
 
 from sworn.cli.configuration import template
 from sworn.cli.exit_codes import ExitCode
+from sworn.cli.operators import MAX_CALLBACK_GAS, MAX_WINDOW_S
 from sworn.cli.values import DEFAULT, Profiles
 from sworn.engine.identification import model_id
 from sworn.testing.models import load_model
 from sworn.types import DEFAULT_PROFILE, Profile
-from sworn.watcher.settings import ProfileName, validate_settings
+from sworn.watcher.settings import ModelSettings, ProfileName, validate_settings
 
 KEY = "0x" + "17" * 32
 COMMANDS = (
@@ -28,6 +29,8 @@ COMMANDS = (
     "operator signer:authorize revoke",
     "keys:new import list",
     "config:init validate dump",
+    "claims:list show retry",
+    "jobs:list show retry",
 )
 PATHS = [
     [*group.partition(":")[0].split(), name] if ":" in group else [name]
@@ -200,7 +203,7 @@ def test_config_template_with_a_key_and_a_model_is_valid(line: CommandLine, tmp_
     file = tmp_path / "sworn.toml"
     assert line.run("config", "init", str(file)).code == ExitCode.OK
     assert line.failed("config", "init", str(file))["exit_code"] == ExitCode.CONFIGURATION
-    assert line.json("config", "validate", str(file)) == {"valid": True, "models": 1}
+    assert line.json("config", "validate", str(file)) == {"valid": True, "daemon": "watcher", "models": 1}
     settings = validate_settings(tomllib.loads(template()))
     assert set(tomllib.loads(template())) == {
         name for name in type(settings).model_fields if name not in ("operator", "artifacts", "trace_server", "metrics")
@@ -262,6 +265,12 @@ def test_doctor_with_an_unreachable_chain_fails_and_goes_on(line: CommandLine) -
 def test_command_tree_builds_without_the_heavy_parts() -> None:
     """The help is there without loading web3, onnx or onnxruntime."""
     code = "import sys, sworn.cli.app as app; app.build(); print([m for m in sys.argv[1:] if m in sys.modules])"
-    heavy = ["web3", "onnx", "onnxruntime", "eth_account", "sqlalchemy", "eth_tester"]
+    heavy = ["web3", "eth_keys", "onnx", "onnxruntime", "eth_account", "sqlalchemy", "eth_tester"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_offer_made_by_hand_has_the_limits_of_settings() -> None:
+    """Whoever follows the guide makes the offer by hand and the settings after it: what differs is not answered."""
+    fields = ModelSettings.model_fields
+    assert (fields["max_window_s"].default, fields["max_callback_gas"].default) == (MAX_WINDOW_S, MAX_CALLBACK_GAS)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from solidity import ROOT
 from sworn import abi, errors
 from sworn.cli.exit_codes import TABLE, ExitCode, exit_code_for
 from sworn.testing.demo_stage import StoryBroken
@@ -61,6 +63,7 @@ def test_exit_codes_of_the_enum_are_all_used() -> None:
         (errors.ModelMalformed("x"), ExitCode.MODEL),
         (errors.RunTimedOut("x"), ExitCode.MODEL),
         (errors.SignerError("x"), ExitCode.KEY),
+        (errors.SignerUnavailable("x"), ExitCode.CHAIN),
         (StoryBroken("x"), ExitCode.FAILED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
@@ -68,3 +71,13 @@ def test_exit_codes_of_the_enum_are_all_used() -> None:
 def test_exit_codes_by_error_say_what_to_do_next(error: errors.SwornError, code: ExitCode) -> None:
     """Errors that call for different actions have different codes."""
     assert exit_code_for(error)[0] is code
+
+
+def test_exit_codes_that_end_a_service_for_good_are_of_errors_that_stay() -> None:
+    """A signer that comes up after the node must be waited for: a unit that is not started again misses deadlines."""
+    for unit in (ROOT / "scripts" / "node").glob("*.service"):
+        found = re.search(r"^RestartPreventExitStatus=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
+        assert found is not None, unit.name
+        for_good = {ExitCode(int(code)) for code in found[1].split()}
+        passing = {errors.SignerUnavailable, errors.TransientChainError, errors.StoreUnavailable, errors.FundsTooLow}
+        assert not for_good & {exit_code_for(kind("x"))[0] for kind in passing}, unit.name

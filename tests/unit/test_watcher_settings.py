@@ -173,3 +173,38 @@ def test_settings_dump_loads_as_settings_again() -> None:
 def test_url_when_masked_keeps_only_where_it_points(url: str, expected: str) -> None:
     """Scheme, host and port stay; whatever may hold a key goes."""
     assert mask_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///watcher.db", "sqlite:///{folder}/watcher.db"),
+        ("sqlite+pysqlite:///data/w.db?timeout=30", "sqlite+pysqlite:///{folder}/data/w.db?timeout=30"),
+        ("sqlite:////var/lib/w.db", "sqlite:////var/lib/w.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("sqlite://", "sqlite://"),
+        ("postgresql://watcher:hunter2@db.example/sworn", "postgresql://watcher:hunter2@db.example/sworn"),
+    ],
+)
+def test_database_in_file_counts_from_its_folder(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, expected: str
+) -> None:
+    """Started from another folder, a watcher would find an empty journal, and could swear a second result."""
+    file.write_text(TOML.replace("sqlite:///watcher.db", url))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    settings = load_settings([Path("../watcher.toml")])
+    assert settings.database_url.get_secret_value() == expected.format(folder=file.parent)
+    if url == "sqlite:///watcher.db":
+        assert settings.trace_folder == file.parent / "traces"
+    monkeypatch.setenv("SWORN_DATABASE_URL", "sqlite:///here.db")
+    assert load_settings([file]).database_file == Path("here.db")
+
+
+@pytest.mark.parametrize("name", ["a b", "50%", "a?b#c", "ä"])
+def test_database_in_folder_of_any_name_is_the_one_beside_its_file(tmp_path: Path, name: str) -> None:
+    """What a URL has to quote must not lead to another file."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "watcher.toml").write_text(TOML)
+    assert load_settings([folder / "watcher.toml"]).database_file == folder / "watcher.db"

@@ -16,6 +16,7 @@ from typer.exceptions import Abort, TyperException
 
 from sworn.cli import (
     challenging,
+    claims,
     configuration,
     database,
     demo,
@@ -66,6 +67,7 @@ def build() -> typer.Typer:
         doctor,
         health,
         jobs,
+        claims,
     ):
         module.register(app)
     command(app, "version")(_version)

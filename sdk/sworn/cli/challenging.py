@@ -10,7 +10,9 @@ import typer
 
 from sworn.cli.command import SIGNING, command
 from sworn.cli.session import Session
+from sworn.cli.variables import log_unused, unused_variables
 from sworn.cli.watching import (
+    DATABASE_HELP,
     LogFormats,
     LogLevels,
     daemon_overrides,
@@ -36,26 +38,32 @@ def _challenge(
     ] = False,
     once: Annotated[bool, typer.Option("--once", help="Ends when nothing more can be done at once.")] = False,
     init: Annotated[Path | None, typer.Option(metavar="FILE", help="Writes settings to start from, and ends.")] = None,
-    database: Annotated[str | None, typer.Option(metavar="URL", help="Overrides database_url.")] = None,
+    database: Annotated[str | None, typer.Option(metavar="URL", help=DATABASE_HELP)] = None,
     log_level: Annotated[LogLevels | None, typer.Option(help="Overrides log.level.")] = None,
     log_format: Annotated[LogFormats | None, typer.Option(help="Overrides log.format.")] = None,
 ) -> None:
     """Runs other operators' results again, and takes false ones to court: opens, demands, proves, claims.
 
-    Settings come from --config files, then SWORN_… variables, then flags; --init writes a file to start from. Logs go
-    to stderr. SIGTERM and Ctrl-C end it after the step under way; it takes up its disputes from what the chain says.
+    Settings come from --config files, then SWORN_TABLE__KEY variables, then flags; --init writes a file to start from.
+    SWORN_RPC and its like count only for what those leave open. Paths in a file count from its folder, others from the
+    current one. Logs go to stderr. SIGTERM and Ctrl-C end it after the step under way; it takes up its disputes from
+    what the chain says.
     """
     if init is not None:
         _write_template(session, init)
         return
     try:
         from sworn.cli import compose_challenger
+        from sworn.watcher.challenger.settings import ChallengerSettings
     except ImportError as error:
         raise ConfigurationError("the challenger needs the node extra: pip install 'sworn-oracle[node]'") from error
 
     forbid_core_dumps()
-    overrides = daemon_overrides(session, database=database, log_level=log_level, log_format=log_format)
+    overrides = daemon_overrides(
+        session, ChallengerSettings, database=database, log_level=log_level, log_format=log_format
+    )
     values = compose_challenger.settings(session.options.config, overrides)
+    log_unused(unused_variables(session.options, ChallengerSettings), values.log)
     if once:
         # Over before anybody could look; and a daemon beside it may have the port.
         values = values.model_copy(update={"metrics": None})

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from sworn.cli.exit_codes import exit_code_for
+from sworn.cli.places import VARIABLES
 from sworn.cli.session import CommonOptions, Session
 from sworn.errors import SwornError
 
@@ -33,7 +34,7 @@ _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
                 typer.Option(
                     "--rpc",
                     "-r",
-                    envvar="SWORN_RPC",
+                    envvar=VARIABLES["rpc"],
                     show_envvar=True,
                     metavar="URL",
                     help="JSON-RPC endpoint.",
@@ -46,7 +47,7 @@ _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 Path | None,
                 typer.Option(
-                    envvar="SWORN_DEPLOYMENT",
+                    envvar=VARIABLES["deployment"],
                     metavar="FILE",
                     rich_help_panel=_CHAIN,
                     help="Deployment file; by default the one known for the chain.",
@@ -69,10 +70,11 @@ _CHAIN_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
                 typer.Option(
                     "--config",
                     "-c",
-                    envvar="SWORN_CONFIG",
+                    envvar=VARIABLES["config"],
                     metavar="FILE",
                     rich_help_panel=_CHAIN,
-                    help="Settings as for `sworn watch`; later files win. Takes chain and key from there.",
+                    help="Settings of a daemon; later files win. Chain and key are taken from there: flags count "
+                    "before them, variables such as SWORN_RPC after them.",
                 ),
             ],
             None,
@@ -85,7 +87,10 @@ _KEY_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 Path | None,
                 typer.Option(
-                    envvar="SWORN_KEYSTORE", metavar="FILE", help="Key file that signs.", rich_help_panel=_KEY
+                    envvar=VARIABLES["keystore"],
+                    metavar="FILE",
+                    help="Key file that signs.",
+                    rich_help_panel=_KEY,
                 ),
             ],
             None,
@@ -94,7 +99,7 @@ _KEY_OPTIONS: Final[Mapping[str, _Parameter]] = MappingProxyType(
             Annotated[
                 Path | None,
                 typer.Option(
-                    envvar="SWORN_PASSWORD_FILE",
+                    envvar=VARIABLES["password_file"],
                     metavar="FILE",
                     rich_help_panel=_KEY,
                     help="File whose first line is the key's password; asked for otherwise.",
@@ -173,6 +178,13 @@ def _common(context: typer.Context, values: dict[str, Any]) -> CommonOptions:
     before = context.obj if isinstance(context.obj, CommonOptions) else CommonOptions()
     if "config" in values:
         values["config"] = tuple(values["config"] or ())
+    values["by_variable"] = frozenset(name for name in VARIABLES if _is_from_environment(context, name))
     values["as_json"] = values["as_json"] or before.as_json
     values["debug"] = values["debug"] or before.debug
     return replace(before, **values)
+
+
+def _is_from_environment(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    # The enum's class is private to typer.
+    return source is not None and source.name == "ENVIRONMENT"

@@ -25,17 +25,26 @@ from sworn.types import Deployment
 if TYPE_CHECKING:
     from sworn.client import Client
     from sworn.storage import ArtifactStore
+    from sworn.watcher.challenger.settings import ChallengerSettings
     from sworn.watcher.settings import WatcherSettings
 
 _POLL_S: Final = 0.5
 
 
-def settings(files: Sequence[Path]) -> WatcherSettings:
-    """The settings in files, environment included. Raises `ConfigurationError`."""
+def settings(files: Sequence[Path]) -> WatcherSettings | ChallengerSettings:
+    """The settings in files, environment included: a challenger's where they have its table, else a watcher's.
+
+    Raises `ConfigurationError`.
+    """
     try:
+        from sworn.watcher.challenger.settings import load_challenger_settings
         from sworn.watcher.settings import load_settings
+        from sworn.watcher.settings_files import said_by_files
     except ImportError as error:
         raise ConfigurationError("settings need the node extra: pip install 'sworn-oracle[node]'") from error
+    said = said_by_files(files)
+    if "challenge" in said and "models" not in said:
+        return load_challenger_settings(files)
     return load_settings(files)
 
 
@@ -52,6 +61,12 @@ def deployment(chain: Gateway, named: Path | None) -> Deployment:
     found = load_deployment(chain.chain_id() if named is None else named)
     verify_deployment(chain, found)
     return found
+
+
+def require_chain(contracts: Deployment, chain_id: int) -> None:
+    """Raises `ConfigurationError` where a node serves another chain than the one that settings name."""
+    if contracts.chain_id != chain_id:
+        raise ConfigurationError(f"chain.chain_id is {chain_id}, but the node serves chain {contracts.chain_id}")
 
 
 def signer(output: Output, *, keystore: Path | None, password_file: Path | None, key_env: str | None) -> Signer | None:

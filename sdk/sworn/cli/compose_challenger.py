@@ -145,6 +145,7 @@ def _surroundings(values: ChallengerSettings, opened: _Opened) -> ChallengerSurr
         input_shapes=values.challenge.shapes,
         folder=values.folder or HOME.expanduser() / "challenges",
         tolerance=values.challenge.tolerance,
+        accuse_by_distance=values.challenge.accuse_by_distance,
         limits=values.challenge.limits,
         log=opened.log,
         fees=fees(values.chain),
@@ -173,7 +174,7 @@ def _watched(values: ChallengerSettings, metrics: MetricsSettings, around: Chall
 
 
 def _signers(values: ChallengerSettings, output: Output) -> tuple[Signer, ...]:
-    sources = values.keys.sources
+    sources = values.keys.transaction_sources
     if not sources:
         raise ConfigurationError("a challenger posts bonds: name keys.transaction, or give --observe")
     return tuple(opened(source, output) for source in sources)

@@ -1,25 +1,31 @@
-"""`sworn config`: the settings of `sworn watch`."""
+"""`sworn config`: the settings of the daemons."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sworn.cli.command import OUTPUT, command
+from sworn.cli.places import VARIABLES
 from sworn.cli.session import Session
+from sworn.cli.variables import unused_variables
 from sworn.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from sworn.watcher.challenger.settings import ChallengerSettings
+    from sworn.watcher.settings import WatcherSettings
+
 FilesArgument = Annotated[
-    list[Path] | None, typer.Argument(metavar="FILE", envvar="SWORN_CONFIG", help="Settings; later files win.")
+    list[Path] | None, typer.Argument(metavar="FILE", envvar=VARIABLES["config"], help="Settings; later files win.")
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Adds `config`."""
-    group = typer.Typer(name="config", help="Settings of the watcher.", no_args_is_help=True)
+    group = typer.Typer(name="config", help="Settings of the daemons.", no_args_is_help=True)
     command(group, "init", options=OUTPUT)(_init)
     command(group, "validate", options=OUTPUT)(_validate)
     command(group, "dump", options=OUTPUT)(_dump)
@@ -43,23 +49,36 @@ def _init(
 
 
 def _validate(session: Session, file: FilesArgument = None) -> None:
-    """Checks settings without using them: files, then SWORN_… environment variables."""
-    from sworn.cli import compose
+    """Checks settings without using them: files, of a watcher or a challenger, then SWORN_… environment variables."""
+    settings = _read(session, file)
+    # Only now is it known that the watcher is installed.
+    from sworn.watcher.settings import WatcherSettings
 
-    settings = compose.settings(tuple(file or ()))
-    session.output.result({"valid": True, "models": len(settings.models)}, "the settings are usable")
+    facts: dict[str, Any] = {"valid": True, "daemon": "challenger"}
+    if isinstance(settings, WatcherSettings):
+        facts |= {"daemon": "watcher", "models": len(settings.models)}
+    session.output.result(facts, f"the settings of a {facts['daemon']} are usable")
 
 
 def _dump(session: Session, file: FilesArgument = None) -> None:
     """Shows the effective settings, defaults included and secrets masked."""
+    settings = _read(session, file)
+    # Only now is it known that the watcher is installed.
+    from sworn.watcher.challenger.settings import dump_challenger_settings
+    from sworn.watcher.settings import WatcherSettings, dump_settings
+
+    values = dump_settings(settings) if isinstance(settings, WatcherSettings) else dump_challenger_settings(settings)
+    session.output.result(values, _toml(values))
+
+
+def _read(session: Session, file: list[Path] | None) -> WatcherSettings | ChallengerSettings:
+    """The settings; says which variables are none. Raises `ConfigurationError`."""
     from sworn.cli import compose
 
     settings = compose.settings(tuple(file or ()))
-    # Only now is it known that the watcher is installed.
-    from sworn.watcher.settings import dump_settings
-
-    values = dump_settings(settings)
-    session.output.result(values, _toml(values))
+    for variable, reason in unused_variables(session.options, type(settings)).items():
+        session.output.note(f"{variable} is ignored: {reason}")
+    return settings
 
 
 def template() -> str:

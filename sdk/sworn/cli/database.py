@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sworn.cli.command import OUTPUT, command
+from sworn.cli.places import VARIABLES
 from sworn.cli.session import Session
 from sworn.errors import ConfigurationError
 
@@ -23,9 +24,10 @@ FilesOption = Annotated[
     typer.Option(
         "--config",
         "-c",
-        envvar="SWORN_CONFIG",
+        envvar=VARIABLES["config"],
         metavar="FILE",
-        help="Settings of `sworn watch` or `sworn challenge`; SWORN_DATABASE_URL wins over their database_url.",
+        help="Settings of `sworn watch` or `sworn challenge`; SWORN_DATABASE_URL wins over their database_url, and its "
+        "relative path counts from the current folder.",
     ),
 ]
 

@@ -60,6 +60,9 @@ def _checks(session: Session, *, skip_engine: bool) -> Checks:
         yield "engine", _engine
     if session.options.config:
         yield "settings", lambda: doctor_chain.settings(session)
+        if not doctor_chain.has_settings(session):
+            # Everything else would say the same once more.
+            return
     if session.options.rpc is not None or session.options.config:
         yield from doctor_chain.checks(session)
 

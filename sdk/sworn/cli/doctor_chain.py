@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +12,13 @@ from sworn.cli import doctor_endpoints, doctor_node
 from sworn.cli.doctor_findings import Checks, Finding, Verdict, bad, failure, finding_of, good, poor
 from sworn.cli.output import ether, moment, short
 from sworn.cli.session import Session
-from sworn.errors import SwornError
-from sworn.types import Address, Profile
+from sworn.errors import ConfigurationError, SwornError
+from sworn.types import Address, Offer, Profile
 
 if TYPE_CHECKING:
     from sworn.cli.compose_keys import Keys
     from sworn.engine.protocol import Engine
+    from sworn.watcher.challenger.settings import ChallengerSettings
     from sworn.watcher.contracts import Contracts
     from sworn.watcher.policy import ServedModel
     from sworn.watcher.settings import ModelSettings, WatcherSettings
@@ -27,12 +29,25 @@ _MAX_HEAD_AGE_S: Final = 120
 #: A head so far in the future means that this machine's clock is behind; chains let blocks run ahead by some seconds.
 _MAX_AHEAD_S: Final = 15
 _DAY_S: Final = 86_400
+#: What makes offers those of the settings, with every limit; `sworn operator serve` has limits of its own.
+ANNOUNCE: Final = "Run `sworn operator announce --config watcher.toml --keystore keys/operator.json`."
 
 
 def settings(session: Session) -> list[Finding]:
     """Whether the files in --config can be used."""
-    values = session.required_settings
-    return [good("settings", f"{len(values.models)} model(s) in {', '.join(map(str, session.options.config))}")]
+    files, challenger = ", ".join(map(str, session.options.config)), session.challenger_settings
+    if challenger is not None:
+        share = challenger.challenge.sample
+        return [good("settings", f"a challenger's in {files}; it checks {share:.0%} of all results")]
+    return [good("settings", f"{len(session.required_settings.models)} model(s) in {files}")]
+
+
+def has_settings(session: Session) -> bool:
+    """Whether there are any that can be used."""
+    try:
+        return session.settings is not None
+    except ConfigurationError:
+        return False
 
 
 def checks(session: Session) -> Checks:
@@ -41,12 +56,14 @@ def checks(session: Session) -> Checks:
     yield "contracts", lambda: _contracts(session)
     yield "keys", lambda: _keys(session)
     yield "funds", lambda: _funds(session)
-    if session.options.config:
-        yield "endpoints", lambda: doctor_endpoints.findings(session)
+    if session.settings is None:
+        return
+    yield "endpoints", lambda: doctor_endpoints.findings(session)
+    if session.challenger_settings is None:
         yield "operator", lambda: _operator(session)
         yield "models", lambda: _models(session)
-        yield "database", lambda: _database(session.required_settings)
-        yield "node", lambda: doctor_node.findings(session)
+    yield "database", lambda: _database(session.node_settings)
+    yield "node", lambda: doctor_node.findings(session)
 
 
 def _chain(session: Session) -> list[Finding]:
@@ -74,9 +91,11 @@ def _contracts(session: Session) -> list[Finding]:
 
 def _keys(session: Session) -> list[Finding]:
     if session.options.config:
-        keys = session.watcher_keys
+        keys = session.node_keys
         found = [good("transaction key", f"{signer.address} unlocks") for signer in keys.transactions]
-        return [*found, _signs(session, keys)]
+        if session.challenger_settings is None:
+            return [*found, _signs(session, keys)]
+        return found or [poor("transaction key", "none is named: it can only observe", "Name keys.transaction_key.")]
     signer = session.optional_signer
     if signer is None:
         return [poor("key", "none is named", "Give --keystore FILE to check one.")]
@@ -96,7 +115,7 @@ def _funds(session: Session) -> list[Finding]:
 def _operator(session: Session) -> list[Finding]:
     from sworn.cli.compose_watcher import operator_of
 
-    who = operator_of(session.required_settings, session.watcher_keys)
+    who = operator_of(session.required_settings, session.node_keys)
     contracts = _watched(session)
     account = contracts.account_of(who)
     if not account.registered:
@@ -112,7 +131,7 @@ def _result_signers(session: Session, contracts: Contracts, operator: Address) -
     """Until when each key may sign; one that may is enough."""
     now = session.gateway.block("latest").timestamp
     notice_s = session.required_settings.keys.expiry_warning_days * _DAY_S
-    ends = {key.address: contracts.signer_not_after(operator, key.address) for key in session.watcher_keys.results}
+    ends = {key.address: contracts.signer_not_after(operator, key.address) for key in session.node_keys.results}
     found, usable = [], any(end > now for end in ends.values())
     for signer, end in ends.items():
         advice = f"Run `sworn operator signer authorize {signer}` with the operator's account."
@@ -151,7 +170,7 @@ def _model(session: Session, entry: ModelSettings, engine: Engine) -> list[Findi
         (model,) = served_models(only, session.gateway, session.deployment, engine)
     except SwornError as error:
         return [failure(check, error)]
-    standing = _standing(_watched(session), operator_of(values, session.watcher_keys), model, check=check)
+    standing = _standing(_watched(session), operator_of(values, session.node_keys), model, check=check)
     return [standing] if standing.verdict is Verdict.FAIL else [standing, _mirrors(session, model)]
 
 
@@ -174,15 +193,28 @@ def _standing(contracts: Contracts, operator: Address, model: ServedModel, *, ch
         return bad(check, f"{identity} is not registered on this chain", "Run `sworn model register FILE`.")
     offer = contracts.offer_of(operator, model.model_id)
     if not offer.active:
-        advice = "Run `sworn operator serve FILE --price AMOUNT`."
-        return poor(check, f"{identity} has no active offer: only requests that name you are answered", advice)
-    if offer.price_wei < model.price_wei:
-        detail = f"the offer asks {ether(offer.price_wei)}, the settings want {ether(model.price_wei)}"
-        return poor(check, detail, "Requests at the offered price are ignored: make the two equal.")
+        return poor(check, f"{identity} has no active offer: only requests that name you are answered", ANNOUNCE)
+    differing = list(_differing(offer, model))
+    if differing:
+        detail = f"the offer on chain is not what the settings say: {'; '.join(differing)}"
+        return poor(check, detail, f"What only one of them allows is not answered. {ANNOUNCE}")
     return good(check, f"{identity} as computed from the file; offered for {ether(offer.price_wei)}")
 
 
-def _database(values: WatcherSettings) -> list[Finding]:
+def _differing(offer: Offer, model: ServedModel) -> Iterator[str]:
+    """Terms under which requests are asked for and then turned away, or never asked for."""
+    # A higher price than has to be is nobody's mistake.
+    if offer.price_wei < model.price_wei:
+        yield f"price {ether(offer.price_wei)}, here {ether(model.price_wei)}"
+    if offer.max_value_at_risk_wei != model.max_value_at_risk_wei:
+        yield f"value at risk {ether(offer.max_value_at_risk_wei)}, here {ether(model.max_value_at_risk_wei)}"
+    if offer.max_window_s != model.max_window_s:
+        yield f"window {offer.max_window_s} s, here {model.max_window_s} s"
+    if offer.max_callback_gas != model.max_callback_gas:
+        yield f"callback gas {offer.max_callback_gas:,}, here {model.max_callback_gas:,}"
+
+
+def _database(values: WatcherSettings | ChallengerSettings) -> list[Finding]:
     from sworn.watcher.store.database import open_database
     from sworn.watcher.store.migration import current, latest
 
@@ -197,7 +229,7 @@ def _database(values: WatcherSettings) -> list[Finding]:
         database.close()
     if found == needed:
         return [good("database", f"schema {found}"), *copies]
-    return [good("database", f"schema {found or 'none'}; `sworn watch` brings it to {needed}"), *copies]
+    return [good("database", f"schema {found or 'none'}; the daemon brings it to {needed}"), *copies]
 
 
 def _copies(database: Database) -> Finding:
@@ -215,7 +247,7 @@ def _copies(database: Database) -> Finding:
 def _absent(file: Path) -> Finding:
     if not os.access(file.parent, os.W_OK):
         return bad("database", f"{file.parent} is not a folder that can be written to", "Change database_url.")
-    return good("database", f"{file} will be made by `sworn watch`")
+    return good("database", f"{file} will be made by the daemon")
 
 
 def _watched(session: Session) -> Contracts:

@@ -12,6 +12,7 @@ from sworn.errors import LogRangeRefused, SwornError, TransientChainError
 if TYPE_CHECKING:
     from sworn.chain.gateway import Block
     from sworn.chain.web3_gateway import Web3Gateway
+    from sworn.types import Address
     from sworn.watcher.settings import ChainSettings
 
 #: Blocks by which a node may be behind the best one.
@@ -26,12 +27,14 @@ def findings(session: Session) -> list[Finding]:
     """Each endpoint by itself, and then all of them together."""
     from sworn.cli.compose_endpoints import each_node
 
-    chain = session.required_settings.chain
+    chain, oracle = session.node_settings.chain, _oracle(session)
     found: list[Finding] = []
     heads: dict[str, tuple[Web3Gateway, Block]] = {}
     for name, settings, gateway in each_node(chain):
         try:
-            about = _endpoint(session, name, gateway, settings.max_log_range or chain.max_log_range)
+            about = _endpoint(chain, name, gateway)
+            if oracle is not None and about[0].verdict is not Verdict.FAIL:
+                about += _log_range(name, gateway, oracle, settings.max_log_range or chain.max_log_range)
             found += about
             if about[0].verdict is not Verdict.FAIL:
                 heads[name] = gateway, gateway.block("latest")
@@ -40,8 +43,16 @@ def findings(session: Session) -> list[Finding]:
     return [*found, *_together(chain, heads), *_subscription(chain)]
 
 
-def _endpoint(session: Session, name: str, gateway: Web3Gateway, log_range: int) -> list[Finding]:
-    check, expected = f"endpoint {name}", session.required_settings.chain.chain_id
+def _oracle(session: Session) -> Address | None:
+    """Whose logs are asked for. None where it is not known: the check of the contracts says why."""
+    try:
+        return session.deployment.oracle
+    except SwornError:
+        return None
+
+
+def _endpoint(chain: ChainSettings, name: str, gateway: Web3Gateway) -> list[Finding]:
+    check, expected = f"endpoint {name}", chain.chain_id
     begun = time.monotonic()
     served = gateway.chain_id()
     took_ms = 1000 * (time.monotonic() - begun)
@@ -50,17 +61,17 @@ def _endpoint(session: Session, name: str, gateway: Web3Gateway, log_range: int)
     head = gateway.block("latest")
     age_s = max(int(time.time()) - head.timestamp, 0)
     found = [good(check, f"chain {served}, block {head.number}, {age_s} s old; answers in {took_ms:.0f} ms")]
-    return [*found, *_log_range(session, check, gateway, head, log_range), *_batches(check, gateway)]
+    return [*found, *_batches(check, gateway)]
 
 
-def _log_range(session: Session, check: str, gateway: Web3Gateway, head: Block, log_range: int) -> list[Finding]:
+def _log_range(name: str, gateway: Web3Gateway, oracle: Address, log_range: int) -> list[Finding]:
+    head = gateway.block("latest")
     first = max(head.number - log_range + 1, 0)
-    oracle = session.deployment.oracle
     try:
         gateway.logs(addresses=(oracle,), topics=(), from_block=first, to_block=head.number)
     except LogRangeRefused:
         advice = "Nothing has to be done: smaller ranges are used. A smaller chain.max_log_range saves the attempts."
-        return [poor(check, f"does not serve the logs of {log_range} blocks at once", advice)]
+        return [poor(f"endpoint {name}", f"does not serve the logs of {log_range} blocks at once", advice)]
     return []
 
 

@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     #: A setting, an argument's value or an input is wrong: change it.
     CONFIGURATION = 3
-    #: The chain cannot be reached, or refused a transaction: the same command may succeed later.
+    #: The chain or a remote signer cannot be reached, or a transaction was refused: the same command may succeed later.
     CHAIN = 4
     #: A contract refused: the same command will be refused again.
     REFUSED = 5
@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     MODEL = 7
     #: The request ended without a result: expired, failed or refuted; or nobody serves it on these terms.
     NO_RESULT = 8
-    #: A key, a keystore or a password.
+    #: A key, a keystore or a password: trying again does not help.
     KEY = 9
     #: Interrupted from the keyboard.
     INTERRUPTED = 130
@@ -52,6 +52,7 @@ TABLE: Final[tuple[tuple[type[errors.SwornError], ExitCode, str], ...]] = (
     (errors.FundsTooLow, ExitCode.CHAIN, "Add funds to the sending account."),
     (errors.TransientChainError, ExitCode.CHAIN, "Check that the node at --rpc runs and is in reach, then try again."),
     (errors.ChainError, ExitCode.CHAIN, ""),
+    (errors.SignerUnavailable, ExitCode.CHAIN, "Check the remote signer and the way to it, then try again."),
     (errors.SignerError, ExitCode.KEY, ""),
     (errors.RequestUnknown, ExitCode.CONFIGURATION, "Check the request id, --rpc and --deployment."),
     (errors.RequestTimeout, ExitCode.NOT_YET, "`sworn status` says why."),

@@ -15,6 +15,7 @@ import typer
 from sworn.cli.command import OUTPUT, command
 from sworn.cli.doctor_findings import Finding, Verdict, findings_table
 from sworn.cli.exit_codes import ExitCode
+from sworn.cli.places import VARIABLES
 from sworn.cli.session import Session
 from sworn.errors import ConfigurationError
 
@@ -37,7 +38,7 @@ def _health(
         typer.Option(
             "--config",
             "-c",
-            envvar="SWORN_CONFIG",
+            envvar=VARIABLES["config"],
             metavar="FILE",
             help="Settings of `sworn watch` or `sworn challenge`: its table [metrics] says where.",
         ),

@@ -21,7 +21,9 @@ from sworn.types import ModelId
 if TYPE_CHECKING:
     from sworn.client import Event
 
-_DAY_S: Final = 86_400
+#: What settings have where they say nothing: an offer made by hand is what a watcher then answers.
+MAX_WINDOW_S: Final = 7 * 86_400
+MAX_CALLBACK_GAS: Final = 500_000
 OperatorOption = Annotated[
     str | None, typer.Option("--operator", metavar="ADDRESS", help="By default the account of the key.")
 ]
@@ -68,8 +70,8 @@ def _serve(
     model: ModelArgument,
     price: Annotated[int, amount("Fee for one result.", "--price")] = 0,
     max_value_at_risk: Annotated[int, amount("Largest value at risk.", "--max-value-at-risk")] = 0,
-    max_window: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="Longest challenge window.")] = _DAY_S,
-    max_callback_gas: Annotated[int, typer.Option(min=0, help="Most gas for a callback.")] = 500_000,
+    max_window: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="Longest challenge window.")] = MAX_WINDOW_S,
+    max_callback_gas: Annotated[int, typer.Option(min=0, help="Most gas for a callback.")] = MAX_CALLBACK_GAS,
     profile: ProfileOption = DEFAULT,
     shape: ShapeOption = None,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraws the offer instead.")] = False,
@@ -139,12 +141,11 @@ def _withdraw(
 def _status(
     session: Session,
     operator: Annotated[
-        str | None, typer.Argument(metavar="ADDRESS", help="By default the account of the key.")
+        str | None, typer.Argument(metavar="ADDRESS", help="By default the operator of --config, or of the key.")
     ] = None,
 ) -> None:
     """Shows an operator's stake, earnings, signers and offers."""
-    session.connect(signing=operator is None)
-    who = operator or session.signer.address
+    who = session.operator_of(operator)
     with session.output.busy("reading the chain"):
         account = session.client.operator.account(who)
         events = _events(session, account.operator)

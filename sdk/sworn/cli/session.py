@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sworn.cli.output import Output
-from sworn.cli.places import HOME
+from sworn.cli.places import HOME, VARIABLES
+from sworn.cli.variables import same
 from sworn.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from sworn.client import Client
     from sworn.storage import CachedArtifactStore
     from sworn.types import Deployment
+    from sworn.watcher.challenger.settings import ChallengerSettings
     from sworn.watcher.settings import WatcherSettings
+    from sworn.watcher.settings_keys import KeySource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,21 @@ class CommonOptions:
     password_file: Path | None = None
     key_env: str | None = None
     config: tuple[Path, ...] = ()
+    #: Which of them are not from the command line, but from a variable.
+    by_variable: frozenset[str] = frozenset()
+
+    def flag(self, name: str) -> Any:
+        """An option as the command line gives it; None where it does not."""
+        return None if name in self.by_variable else getattr(self, name)
+
+    def without(self, names: Collection[str]) -> CommonOptions:
+        """The same options, but for those of these names."""
+        none: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, **none)
+
+    def variable(self, name: str) -> Any:
+        """An option as its variable gives it; None where the command line gives it, or nothing does."""
+        return getattr(self, name) if name in self.by_variable else None
 
 
 class Session:
@@ -45,48 +64,81 @@ class Session:
         self.output = Output(as_json=options.as_json)
 
     @cached_property
-    def settings(self) -> WatcherSettings | None:
-        """The settings in --config; None when there is none."""
+    def settings(self) -> WatcherSettings | ChallengerSettings | None:
+        """The settings in --config, of a watcher or a challenger; None when there is none."""
         from sworn.cli import compose
 
         return compose.settings(self.options.config) if self.options.config else None
 
     @property
-    def required_settings(self) -> WatcherSettings:
-        """The settings in --config. Raises `ConfigurationError` when there is none."""
+    def node_settings(self) -> WatcherSettings | ChallengerSettings:
+        """The settings in --config, of either kind. Raises `ConfigurationError` when there is none."""
         if self.settings is None:
             raise ConfigurationError("no settings are named: give --config FILE")
         return self.settings
 
-    @cached_property
-    def watcher_keys(self) -> Keys:
-        """The keys in --config. Raises `ConfigurationError`, `SignerError`."""
-        from sworn.cli import compose_watcher
+    @property
+    def required_settings(self) -> WatcherSettings:
+        """The watcher's settings in --config. Raises `ConfigurationError` for others, and when there are none."""
+        from sworn.watcher.settings import WatcherSettings
 
-        return compose_watcher.unlock_keys(self.required_settings, self.output)
+        found = self.node_settings
+        if not isinstance(found, WatcherSettings):
+            raise ConfigurationError("these are the settings of a challenger: this needs those of a watcher")
+        return found
+
+    @property
+    def challenger_settings(self) -> ChallengerSettings | None:
+        """The settings in --config where they are a challenger's; else None. Raises `ConfigurationError`."""
+        if self.settings is None:
+            return None
+        from sworn.watcher.challenger.settings import ChallengerSettings
+
+        return self.settings if isinstance(self.settings, ChallengerSettings) else None
+
+    @cached_property
+    def node_keys(self) -> Keys:
+        """The keys in --config; a challenger that observes has none. Raises `ConfigurationError`, `SignerError`."""
+        from sworn.cli.compose_keys import opened_keys
+
+        return opened_keys(self._key_sources, self.node_settings.keys.result_sources, self.output)
+
+    @property
+    def _key_sources(self) -> tuple[KeySource, ...]:
+        return self.node_settings.keys.transaction_sources
 
     @cached_property
     def gateway(self) -> Gateway:
         """The chain. Raises `ConfigurationError` when none is named."""
         from sworn.cli import compose
 
-        url = self.options.rpc
+        timeout_s = min(self.options.timeout, 30.0)
+        url = self.options.flag("rpc")
         if url is None and self.settings is not None:
-            url = self.settings.chain.endpoints[0].url.get_secret_value()
+            self._pass_over("rpc", [each.url.get_secret_value() for each in self.settings.chain.endpoints])
+            from sworn.cli.compose_endpoints import answering
+
+            return answering(self.settings.chain, timeout_s=timeout_s)
+        url = self.options.rpc
         if url is None:
             raise ConfigurationError("no chain is named: give --rpc URL, set SWORN_RPC, or give --config FILE")
-        return compose.gateway(url, timeout_s=min(self.options.timeout, 30.0))
+        return compose.gateway(url, timeout_s=timeout_s)
 
     @cached_property
     def deployment(self) -> Deployment:
         """The contracts, checked to be there. Raises `DeploymentUnknown`."""
         from sworn.cli import compose
 
-        named = self.options.deployment
-        if named is None and self.settings is not None:
+        named = self.options.flag("deployment")
+        if named is None and self.settings is not None and self.settings.chain.deployment is not None:
             named = self.settings.chain.deployment
+            self._pass_over("deployment", [named])
+        named = named or self.options.deployment
         with self.output.busy("reading the deployment"):
-            return compose.deployment(self.gateway, named)
+            found = compose.deployment(self.gateway, named)
+        if self.settings is not None and self.options.flag("rpc") is None:
+            compose.require_chain(found, self.settings.chain.chain_id)
+        return found
 
     @cached_property
     def signer(self) -> Signer:
@@ -105,11 +157,23 @@ class Session:
         from sworn.cli import compose
 
         options = self.options
-        if options.keystore is None and options.key_env is None and options.config:
-            return self.watcher_keys.transaction
+        named = options.flag("keystore") is not None or options.key_env is not None
+        if not named and self.settings is not None and self._key_sources:
+            self._pass_over("keystore", [getattr(source, "file", None) for source in self._key_sources])
+            return self.node_keys.transaction
         return compose.signer(
             self.output, keystore=options.keystore, password_file=options.password_file, key_env=options.key_env
         )
+
+    def _pass_over(self, option: str, used: list[Any]) -> None:
+        """Says that a variable does not count.
+
+        SAFETY: an export that was forgotten must not lead a command that names its settings to another chain, or have
+        it sign with another key.
+        """
+        value = self.options.variable(option)
+        if value is not None and not any(same(value, each) for each in used if each is not None):
+            self.output.note(f"{VARIABLES[option]} is not used: --config says otherwise; a flag would count")
 
     @cached_property
     def transactor(self) -> Transactor:
@@ -125,6 +189,16 @@ class Session:
         """
         _ = self.signer if signing else self.optional_signer
         _ = self.deployment
+
+    def operator_of(self, named: str | None) -> str:
+        """An operator: as named, else as the settings say, else the account of the key; opens chain and contracts.
+
+        Raises `ConfigurationError` where none of them says.
+        """
+        is_watcher = self.settings is not None and self.challenger_settings is None
+        who = named or (self.required_settings.operator_address if is_watcher else None)
+        self.connect(signing=who is None)
+        return who or self.signer.address
 
     @cached_property
     def client(self) -> Client:

@@ -115,8 +115,7 @@ def _list(
     ] = None,
 ) -> None:
     """Lists the keys that were ever authorised, and until when each may sign."""
-    session.connect(signing=operator is None)
-    who = operator or session.signer.address
+    who = session.operator_of(operator)
     with session.output.busy("reading the chain"):
         found = signers_of(session, session.client.operator.account(who).operator, None)
     human = facts({short(item["signer"]): _until(item["not_after"]) for item in found}) if found else "no signers"

@@ -18,9 +18,12 @@ import typer
 
 from sworn.cli.command import SIGNING, command
 from sworn.cli.session import Session
+from sworn.cli.variables import log_unused, passed_over, unused_variables
 from sworn.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
     from sworn.watcher.settings import WatcherSettings
     from sworn.watcher.store.jobs import JobStore
 
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 _PASSWORD: Final = re.compile(r"://[^@]*:[^@]+@|[?&]password=")
 #: New objects after which the cycle collector looks at them; Python's own 700 are few where logs come by the thousand.
 _COLLECTED_AFTER: Final = 20_000
+
+
+DATABASE_HELP: Final = "Overrides database_url; a relative path counts from the current folder."
 
 
 class LogLevels(Enum):
@@ -61,24 +67,29 @@ def _watch(
     request: Annotated[
         str | None, typer.Option(metavar="ID", help="Runs one request, past or open, in a dry run, and ends.")
     ] = None,
-    database: Annotated[str | None, typer.Option(metavar="URL", help="Overrides database_url.")] = None,
+    database: Annotated[str | None, typer.Option(metavar="URL", help=DATABASE_HELP)] = None,
     log_level: Annotated[LogLevels | None, typer.Option(help="Overrides log.level.")] = None,
     log_format: Annotated[LogFormats | None, typer.Option(help="Overrides log.format.")] = None,
 ) -> None:
     """Answers requests for the configured models: runs them, signs results, proposes and finalizes.
 
-    Settings come from --config files, then SWORN_… variables, then flags; `sworn config init` writes a file to start
-    from. Logs go to stderr. SIGTERM and Ctrl-C end it after the step under way; nothing is lost or done twice by any
-    other end, either. SIGHUP reads the table `guards` again, and nothing else.
+    Settings come from --config files, then SWORN_TABLE__KEY variables, then flags; `sworn config init` writes a file to
+    start from. SWORN_RPC and its like count only for what those leave open. Paths in a file count from its folder,
+    others from the current one. Logs go to stderr. SIGTERM and Ctrl-C end it after the step under way; nothing is lost
+    or done twice by any other end, either. SIGHUP reads the table `guards` again, and nothing else.
     """
     try:
         from sworn.cli import compose_watcher
+        from sworn.watcher.settings import WatcherSettings
     except ImportError as error:
         raise ConfigurationError("the watcher needs the node extra: pip install 'sworn-oracle[node]'") from error
 
     forbid_core_dumps()
-    overrides = daemon_overrides(session, database=database, log_level=log_level, log_format=log_format)
+    overrides = daemon_overrides(
+        session, WatcherSettings, database=database, log_level=log_level, log_format=log_format
+    )
     values = compose_watcher.settings(session.options.config, overrides)
+    log_unused(unused_variables(session.options, WatcherSettings), values.log)
     if request is not None or dry_run:
         _rehearse(session, values, request, once=once)
         return
@@ -108,10 +119,15 @@ def _rehearse(session: Session, values: WatcherSettings, request: str | None, *,
 
 
 def daemon_overrides(
-    session: Session, *, database: str | None, log_level: LogLevels | None, log_format: LogFormats | None
+    session: Session,
+    kind: type[BaseSettings],
+    *,
+    database: str | None,
+    log_level: LogLevels | None,
+    log_format: LogFormats | None,
 ) -> dict[str, Any]:
     """What the command line says on top of a settings file. Raises `ConfigurationError` for a key from elsewhere."""
-    options = session.options
+    options = session.options.without(passed_over(session.options, kind))
     if options.key_env is not None:
         raise ConfigurationError("a daemon's keys are key files: give --keystore, or keys.transaction_key in a file")
     check_argument(database)

@@ -323,5 +323,6 @@ def _offers(offers: Collection[bool]) -> Component:
     missing = sum(not active for active in offers)
     if missing:
         detail = f"{missing} of {len(offers)} model(s) have no active offer"
-        return doubtful("offers", detail, "Run `sworn operator serve FILE --price AMOUNT`.")
+        advice = "Run `sworn operator announce --config watcher.toml --keystore keys/operator.json`."
+        return doubtful("offers", detail, advice)
     return fine("offers", f"{len(offers)} active")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from sworn.errors import ConfigurationError
+from sworn.watcher.settings_variables import malformed, said_by_variables
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 _Sources = tuple[PydanticBaseSettingsSource, ...]
+#: What to do where there is no file at all.
+_BEGIN: Final = "\nno file is named: give --config FILE; `sworn config init` and `sworn challenge --init` write one"
 
 
 def layered_settings(kind: type[_Settings], files: Sequence[Path], overrides: Mapping[str, Any]) -> _Settings:
@@ -21,15 +26,26 @@ def layered_settings(kind: type[_Settings], files: Sequence[Path], overrides: Ma
 
     Relative paths in a file count from that file's directory. Raises `ConfigurationError` that lists every problem.
     """
-    merged: dict[str, Any] = {}
-    for file in files:
-        merged = _merge(merged, _anchored(_read(file), file.resolve().parent))
+    merged = said_by_files(files)
 
     def sources(cls: type[BaseSettings], settings_cls: type[BaseSettings], *args: Any, **kwargs: Any) -> _Sources:
         filed = InitSettingsSource(settings_cls, init_kwargs=merged)
         return (kwargs["init_settings"], kwargs["env_settings"], filed)
 
-    return _build(_from(kind, sources), overrides)
+    return _build(_from(kind, sources), overrides, advice="" if files else _BEGIN)
+
+
+def said_by_files(files: Sequence[Path]) -> dict[str, Any]:
+    """What files say, later ones over earlier ones, unchecked. Raises `ConfigurationError` for one that is no TOML."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged = _merge(merged, _anchored(_read(file), file.resolve().parent))
+    return merged
+
+
+def said(kind: type[BaseSettings], files: Sequence[Path]) -> dict[str, Any]:
+    """What files and the environment say, unchecked. Raises `ConfigurationError` where they cannot be read."""
+    return _merge(said_by_files(files), said_by_variables(kind))
 
 
 def given_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
@@ -47,18 +63,18 @@ def _from(kind: type[_Settings], sources: Callable[..., _Sources]) -> type[_Sett
     return cast(type[_Settings], type(kind.__name__, (kind,), body))
 
 
-def _build(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+def _build(kind: type[_Settings], values: Mapping[str, Any], *, advice: str = "") -> _Settings:
     try:
         return kind(**values)
-    except SettingsError as error:
-        raise ConfigurationError(f"the environment is not usable: {error}") from None
+    except SettingsError:
+        raise malformed(kind) from None
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, item['loc'])) or 'settings'}: {_problem(item['type'], item['msg'])}"
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         # The vendor's error may quote values, secrets among them.
-        raise ConfigurationError("the settings are not usable:\n  " + "\n  ".join(problems)) from None
+        raise ConfigurationError("the settings are not usable:\n  " + "\n  ".join(problems) + advice) from None
 
 
 def _problem(kind: str, message: str) -> str:
@@ -100,7 +116,26 @@ def _anchored(values: dict[str, Any], directory: Path) -> dict[str, Any]:
     anchored: Any = values
     for section, keys in _PATHS.items():
         anchored = _anchored_at(anchored, section.split(".") if section else [], keys, directory)
-    return dict(anchored)
+    url = anchored.get("database_url")
+    return {**anchored, "database_url": _anchored_database(url, directory)} if isinstance(url, str) else dict(anchored)
+
+
+def _anchored_database(text: str, directory: Path) -> str:
+    """The URL of a database whose file is looked for below the settings' folder.
+
+    SAFETY: started from another folder, a watcher would find an empty journal, and could swear a second result for a
+    request.
+    """
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        # What is wrong with it is said with everything else.
+        return text
+    file = url.database
+    # Names that begin with "file:" are SQLite's own addresses, and none of a plain file.
+    if url.get_backend_name() != "sqlite" or not file or file == ":memory:" or file.startswith("file:"):
+        return text
+    return url.set(database=str(directory / Path(file).expanduser())).render_as_string(hide_password=False)
 
 
 def _anchored_at(values: Any, path: Sequence[str], keys: tuple[str, ...], directory: Path) -> Any:

@@ -90,8 +90,8 @@ class ChallengerReadings:
             *pending,
             Figure(name="sworn_exposure_wei", value=exposure_wei),
         )
-        work = _work(claims[ClaimStatus.PARKED], late)
-        disputes = _disputes(contests, exposure_wei, self._of.max_exposure_wei)
+        work = work_look(claims[ClaimStatus.PARKED], late)
+        disputes = disputes_look(contests, exposure_wei, self._of.max_exposure_wei)
         return Reading(components=(fine("database", "written to"), work, disputes, transactions), figures=figures)
 
     def chain(self) -> Reading:
@@ -106,7 +106,8 @@ class ChallengerReadings:
         return Reading(components=(rpc, funds), figures=(*figures, *balance, *nonces))
 
 
-def _work(parked: int, late: int) -> Component:
+def work_look(parked: int, late: int) -> Component:
+    """Whether results are checked in time."""
     if late:
         advice = "Raise engine.workers or lower challenge.sample: results whose windows close are not checked."
         return broken("work", f"{late} result(s) wait to be checked for long", advice)
@@ -115,7 +116,8 @@ def _work(parked: int, late: int) -> Component:
     return fine("work", "nothing waits for long")
 
 
-def _disputes(contests: Contests, exposure_wei: int, max_exposure_wei: int) -> Component:
+def disputes_look(contests: Contests, exposure_wei: int, max_exposure_wei: int) -> Component:
+    """How disputes stand, and what is at risk in them."""
     detail = f"{contests.open} open, {contests.won} won, {contests.lost} lost; {ether(exposure_wei)} at risk"
     if 10 * exposure_wei >= 9 * max_exposure_wei > 0:
         return doubtful("disputes", detail, "Raise challenge.max_exposure_wei, or false results go unchallenged.")

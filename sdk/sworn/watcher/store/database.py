@@ -75,6 +75,8 @@ _READ_ONLY: Final = "25006"
 _TRANSIENT_STATES: Final = ("08", "40", "53", "55P03", "57", "25P03", "25P04", _READ_ONLY)
 #: SQLite's primary result codes for "busy" and "locked".
 _SQLITE_BUSY: Final = frozenset({5, 6})
+#: The same for a file that cannot be opened: its folder is missing, or somebody else's.
+_SQLITE_CANNOT_OPEN: Final = 14
 
 
 class database_time(FunctionElement[float]):  # noqa: N801 -- reads as the SQL function that it is
@@ -108,7 +110,7 @@ class Database:
 
         `StoreUnavailable` may also mean that the commit's answer was lost: what was written may be there.
         """
-        with translated(), self.engine.begin() as connection:
+        with translated(self.engine.url), self.engine.begin() as connection:
             known = connection.info
             if self.fence is not None:
                 self.fence(connection)
@@ -185,11 +187,15 @@ def unindexed(column: ColumnElement[_Value]) -> ColumnElement[_Value]:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raises what the driver raises as `StoreUnavailable` or `StoreError`."""
+def translated(url: URL | None = None) -> Iterator[None]:
+    """Raises what the driver raises as `StoreUnavailable` or `StoreError`; the file of ``url`` is named in it."""
     try:
         yield
     except SQLAlchemyError as error:
+        if url is not None and _sqlite_code(error) == _SQLITE_CANNOT_OPEN:
+            raise StoreError(
+                f"cannot open {url.database}: check database_url, and that its folder is there and can be written to"
+            ) from error
         # The statement and its parameters stay out: they are long and may hold inputs.
         message = f"the database failed: {type(error).__name__}: {_reason(error)}"
         raise (StoreUnavailable if _is_transient(error) else StoreError)(message) from error
@@ -263,11 +269,17 @@ def _is_transient(error: SQLAlchemyError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_TRANSIENT_STATES)
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    code = _sqlite_code(error)
     if code is not None:
-        return code & 0xFF in _SQLITE_BUSY
+        return code in _SQLITE_BUSY
     # A server that is not reached has no state to tell.
     return error.connection_invalidated or type(error.orig).__name__ == "OperationalError"
+
+
+def _sqlite_code(error: SQLAlchemyError) -> int | None:
+    """SQLite's primary result code; None for errors of other kinds."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return None if code is None else int(code) & 0xFF
 
 
 def _reason(error: SQLAlchemyError) -> str:
