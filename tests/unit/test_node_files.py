@@ -21,8 +21,8 @@ from sworn.watcher.supervision import ServiceManager
 NODE = ROOT / "scripts" / "node"
 DOCKERFILE = (NODE / "Dockerfile").read_text(encoding="utf-8")
 UNITS = sorted(NODE.glob("*.service"))
-#: What an operator makes, as the guide says.
-MADE = {"watcher.toml", "models", "secrets"}
+#: What an operator makes, as docs/operating/packaging.md says.
+MADE = {"watcher.toml", "deployment.json", "models", "secrets"}
 
 
 def compose() -> dict[str, Any]:
@@ -80,13 +80,28 @@ def test_compose_pins_images_and_drops_rights() -> None:
             assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
-def test_compose_database_and_monitoring_reach_nothing_outside() -> None:
-    """Only the watcher talks to the world."""
+def test_compose_lets_out_only_who_has_to_talk() -> None:
+    """The watcher needs the chain, and alerts must get out: with Prometheus shut in, nobody is ever woken."""
     parsed = compose()
     outside = {name for name, service in parsed["services"].items() if "outside" in service["networks"]}
 
-    assert outside == {"watcher"}
+    assert outside == {"watcher", "prometheus"}
     assert parsed["networks"]["inside"]["internal"] is True
+
+
+def test_each_packaging_gives_the_deployment_that_its_settings_name() -> None:
+    """No deployment ships with the package: a daemon that is not given one does not start."""
+    named = {
+        tomllib.loads((NODE / name).read_text(encoding="utf-8"))["chain"]["deployment"]
+        for name in ("watcher.toml", "challenger.toml")
+    }
+    (place,) = named
+
+    assert f"./deployment.json:{place}:ro" in compose()["services"]["watcher"]["volumes"]
+    for path in UNITS:
+        found = unit(path)
+        assert f"deployment.json:{place}" in found["LoadCredential"]
+        assert "SWORN_CHAIN__DEPLOYMENT=%d/deployment.json" in found["Environment"]
 
 
 def test_prometheus_scrapes_what_the_settings_serve() -> None:

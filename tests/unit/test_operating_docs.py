@@ -25,6 +25,8 @@ DOCS = sorted((ROOT / "docs" / "operating").glob("*.md"))
 NODE = ROOT / "scripts" / "node"
 SOURCES = sorted((ROOT / "sdk" / "sworn").rglob("*.py"))
 RUNBOOKS = ROOT / "docs" / "operating" / "runbooks.md"
+#: Asks for a key only where it is not told whom it is about.
+ABOUT_SOMEBODY = "sworn operator status OPERATOR"
 #: Of Prometheus itself and of its client for Python.
 FOREIGN = re.compile(r"\b(?:up|process_\w+|label_values)\b")
 
@@ -44,18 +46,29 @@ def commands(text: str) -> Iterator[str]:
     yield from re.findall(r"`(sworn [a-z][^`\n]*)`", prose)
 
 
-def complaint(line: str) -> str | None:
-    """Why a command cannot be given so; None if it can."""
-    words = shlex.split(line.replace("…", ""), posix=True)[1:]
+def resolved(line: str) -> tuple[Any, list[str]]:
+    """The command, or the group, that a line names, and the words after it."""
+    words = shlex.split(line.replace("…", ""), comments=True, posix=True)[1:]
     node = command_tree()
     while words and hasattr(node, "commands") and words[0] in node.commands:
         node = node.commands[words.pop(0)]
+    return node, words
+
+
+def options_of(node: Any) -> set[str]:
+    """Every option of a command."""
+    return {name for parameter in node.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def complaint(line: str) -> str | None:
+    """Why a command cannot be given so; None if it can."""
+    node, words = resolved(line)
     if hasattr(node, "commands"):
         # A group may be named alone, or with all that is below it: `model id|register`.
         alternatives = words[0].split("|") if words else []
         missing = [word for word in alternatives if word not in node.commands]
         return f"no command {missing}" if missing else None
-    known = {name for parameter in node.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    known = options_of(node)
     given = [word.partition("=")[0] for word in words if word.startswith("-") and not word[1:2].isdigit()]
     unknown = [word for word in given if word not in known | {"--help"}]
     return f"no option {unknown}" if unknown else None
@@ -86,6 +99,33 @@ def test_messages_advise_only_commands_that_exist() -> None:
                 wrong[f"{source.name}: {line}"] = why
 
     assert wrong == {}
+
+
+def lack(line: str) -> str | None:
+    """What a command is not told that it needs; None where it is told everything."""
+    node, words = resolved(line)
+    if hasattr(node, "commands") or "--config" in words or line == "sworn doctor":
+        return None
+    asked = {"--rpc"} if line.startswith(ABOUT_SOMEBODY) else {"--rpc", "--keystore"}
+    needed = options_of(node) & asked or options_of(node) & {"--config"}
+    return " ".join(sorted(needed - set(words))) or None
+
+
+@pytest.mark.parametrize("name", ["runbooks", "keys"])
+def test_page_for_emergencies_names_chain_and_key_with_every_command(name: str) -> None:
+    """Whoever is woken has a fresh shell: a command that lacks its chain or its key fails, with a clock running."""
+    page = next(page for page in DOCS if page.stem == name)
+    lacking = {line: what for line in commands(page.read_text(encoding="utf-8")) if (what := lack(line)) is not None}
+
+    assert lacking == {}
+
+
+def test_commands_that_lack_chain_or_key_are_noticed() -> None:
+    """The test above is worth what it notices."""
+    assert lack("sworn operator stake 1eth --rpc URL") == "--keystore"
+    assert lack("sworn dispute list --operator X") == "--rpc"
+    assert lack("sworn jobs list") == "--config"
+    assert lack("sworn operator stake 1eth --rpc URL --keystore KEY") is None
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
