@@ -61,6 +61,7 @@
     │   ├── RequestExpired            nobody answered; the fee is refunded
     │   ├── RequestFailed             the operator signed a failure; the fee is refunded
     │   └── RequestRefuted            the answer was proven false; the fee is refunded
+    ├── ResultUndecided               only its operator's trace could tell whether it is false
     ├── QuoteError                    no operator serves this on these terms
     └── StoreError                    the watcher's database
         ├── DigestConflict            another result was sworn for this request: never sign a second one

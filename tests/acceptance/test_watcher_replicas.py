@@ -151,7 +151,7 @@ def test_upgrade_beside_a_running_replica_loses_and_doubles_nothing(replicated: 
     replicated.start("old")
     replicated.until(lambda: replicated.leader() == ("old", 1))
     replicated.start("new")
-    replicated.until(lambda: migration.current(replicated.database) == "0007")
+    replicated.until(lambda: migration.current(replicated.database) == "0008")
     # The old one still leads, on the new schema.
     ids += post(world, 3, first=3)
     replicated.until(lambda: replicated.answered(ids))

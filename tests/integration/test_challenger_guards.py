@@ -196,6 +196,80 @@ def test_claims_on_lists_or_out_of_the_sample_are_skipped(bench: Bench, court: C
         assert not again.events("check_started")
 
 
+@dataclass(slots=True, kw_only=True)
+class CountingGateway:
+    """A node that counts the log queries about one contract."""
+
+    gateway: Gateway
+    address: Address
+    queries: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.gateway, name)
+
+    def logs(
+        self, *, addresses: Sequence[Address], topics: Sequence[Topic], from_block: int, to_block: int
+    ) -> list[Log]:
+        self.queries += self.address in addresses
+        return self.gateway.logs(addresses=addresses, topics=topics, from_block=from_block, to_block=to_block)
+
+
+def test_claim_that_is_tried_again_does_not_read_the_registry_again(
+    bench: Bench, court: Court, model: CompiledModel
+) -> None:
+    """Since the deployment there are millions of blocks: one claim a minute would leave no time for any dispute."""
+    court.answer(lie_about(model), salt=11)
+    court.chain.mine(300)
+    counting = CountingGateway(gateway=court.chain.gateway, address=court.deployment.model_registry)
+    node: Any = counting
+    bench.artifacts, bench.gateway, bench.max_log_range = (), node, 20
+    challenger = bench.start()
+    bench.turns(challenger)
+    assert counting.queries >= 15
+    for _ in range(3):
+        counting.queries = 0
+        (claim,) = challenger.store.claims()
+        challenger.store.save(replace(claim, retry_at=0.0))
+        bench.turns(challenger)
+        # The newest blocks only: somebody may have published the file.
+        assert 1 <= counting.queries <= 4
+    assert len(bench.events("check_started")) == 4
+
+
+def test_claim_whose_input_lies_where_nothing_is_fetched_is_skipped_at_once(
+    bench: Bench, court: Court, model: CompiledModel
+) -> None:
+    """By default no host is trusted: such claims would be tried, and the registry read, every minute for ever."""
+    answered = court.answer(lie_about(model), salt=12, uri="https://elsewhere.example/x")
+    proposed_at = court.contracts.state_of(answered.case.result.request_id).proposed_at
+    counting = CountingGateway(gateway=court.chain.gateway, address=court.deployment.model_registry)
+    node: Any = counting
+    bench.gateway = node
+    bench.turns(bench.start())
+    claim = bench.claim(answered)
+    assert claim is not None and claim.status is ClaimStatus.SKIPPED and "input_hosts" in claim.reason
+    assert counting.queries == 0 and not bench.events("check_started")
+    assert claim.closes_at == proposed_at + WINDOW_S
+
+
+def test_disputes_together_never_demand_more_than_may_be_risked(
+    bench: Bench, court: Court, model: CompiledModel
+) -> None:
+    """Whoever enters on bonds alone cannot pay for what it must see later, or pays more than it was told it may."""
+    answers = [court.answer(lie_about(model), salt=salt) for salt in (13, 14)]
+    bond = Queries(court.deployment).challenge_bond(answers[0].case.request.value_at_risk_wei)
+    bond_wei = bond.decode(court.chain.gateway.call(bond.call)) * 5 // 4
+    # Room for two bonds, and for the demands of one dispute and a half.
+    limit_wei = 2 * bond_wei + ETHER * 3 // 2
+    bench.scrutiny = replace(EVERYTHING, max_demands_wei=ETHER, max_exposure_wei=limit_wei)
+    bench.turns(bench.start())
+    entered = [each for each in answers if each.dispute.status is DisputeStatus.OPEN]
+    assert len(entered) == 1
+    assert "raise max_exposure_wei" in str(bench.events("challenge_refused")[0]["reason"])
+    claim = bench.claim(entered[0])
+    assert claim is not None and claim.exposure_wei == bond_wei + ETHER
+
+
 def kill_points(*missing: Action) -> set[str]:
     """Every point but those of some moves."""
     return {point for point in CHALLENGER_KILL_POINTS if not any(point.startswith(each.value) for each in missing)}

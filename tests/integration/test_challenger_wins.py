@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tests.support.challenger_world import Bench, Court, fast_chain, open_court
 from tests.support.searching import URL, ServedTrace
 from tests.support.subjects import corrupted
@@ -12,18 +16,24 @@ from tests.support.watcher_world import ETHER
 
 import sworn
 from sworn.codec.dispute_structs import fault_commitment
+from sworn.codec.tensors import encode_payload
 from sworn.dispute.moves import Moves
 from sworn.dispute.queries import Queries
 from sworn.dispute.trace_source import HttpTraceSource
 from sworn.engine.program_engine import ProgramEngine
+from sworn.errors import ArtifactUnavailable
 from sworn.model.isolation import isolate_step
 from sworn.referee import encode_proof
 from sworn.testing import gallery
 from sworn.types import ZERO_HASH, DisputeStatus, Profile, Status
 from sworn.verification import CompiledModel, Trace
 from sworn.watcher.challenger.claims import ClaimStatus
+from sworn.watcher.replica import Alone
+from sworn.watcher.store.payloads import PayloadStore
+from sworn.watcher.telemetry import SilentTelemetry
 
 NAME = "mlp"
+PLACE = "https://inputs.example/1"
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +56,19 @@ def bounded() -> CompiledModel:
 
 
 @pytest.fixture(scope="module")
-def stage(exact: CompiledModel, bounded: CompiledModel) -> Iterator[Court]:
+def loose() -> CompiledModel:
+    """A model made to be far from itself."""
+    return sworn.compile_model(cancelling(), profile="bounded")
+
+
+@pytest.fixture(scope="module")
+def stage(exact: CompiledModel, bounded: CompiledModel, loose: CompiledModel) -> Iterator[Court]:
     """Contracts, once for all tests here."""
     chain = fast_chain()
     court = open_court(chain)
     court.register(exact)
     court.register(bounded)
+    court.register(loose)
     yield court
     chain.close()
 
@@ -67,7 +84,7 @@ def court(stage: Court) -> Iterator[Court]:
 @pytest.fixture
 def bench(court: Court, engine: ProgramEngine, tmp_path: Path) -> Bench:
     """A challenger that has the model's file."""
-    return Bench(court=court, engine=engine, folder=tmp_path, artifacts=(gallery.load(NAME),))
+    return Bench(court=court, engine=engine, folder=tmp_path, artifacts=(gallery.load(NAME), cancelling()))
 
 
 def honest_trace(model: CompiledModel) -> Trace:
@@ -80,6 +97,24 @@ def lie_about(model: CompiledModel) -> Trace:
     trace, value = honest_trace(model), model.program.outputs[-1].value
     index = int(np.argmax(trace.values[value]))
     return corrupted(trace, value, index, trace.bits(value, index) ^ (1 if is_exact(model) else 1 << 24))
+
+
+def cancelling() -> bytes:
+    """A model whose sum cancels: its value may lie anywhere within ±0.5 of what one machine gets."""
+    weight = numpy_helper.from_array(np.array([[1e6], [-1e6], [1.0]], dtype=np.float32), "w")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    made: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(made.SerializeToString())
+
+
+def moved(model: CompiledModel, by: float) -> Trace:
+    """A run of the cancelling model with another output."""
+    honest = model.trace({"x": np.array([[1.0, 1.0, 0.1]], dtype=np.float32)})
+    value = model.program.outputs[0].value
+    claimed = np.float32(honest.values[value].reshape(-1)[0] + np.float32(by))
+    return corrupted(honest, value, 0, int(claimed.view(np.uint32)))
 
 
 def other_machine(model: CompiledModel) -> Trace:
@@ -184,6 +219,21 @@ def test_challenger_convicts_false_bounded_result_without_its_trace_server(
     bench.play(answered, until=DisputeStatus.REFUTED, operator=answered.defend)
     assert answered.names().count("Demanded") > 2
     assert answered.dispute.prover == court.challenger.address
+    (told,) = bench.events("result_false")
+    assert "in every run" in told["reason"]
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_challenger_s_turns_are_told_with_who_led_them(bench: Bench, leads: bool) -> None:
+    """A standby's turns do nothing and so never fail: taken for recovery they would win an offered lead back."""
+    heard: list[bool] = []
+
+    class Listener(SilentTelemetry):
+        def turn(self, seconds: float, failed: bool, led: bool = True) -> None:
+            heard.append(led)
+
+    replace(bench.start(), telemetry=Listener(), role=Alone(led=leads)).run(Event(), once=True)
+    assert set(heard) == {leads}
 
 
 def test_observer_reports_false_results_and_sends_nothing(bench: Bench, court: Court, exact: CompiledModel) -> None:
@@ -258,3 +308,70 @@ def test_honest_bounded_result_of_another_machine_is_not_challenged(
     claim = bench.claim(answered)
     assert claim is not None and claim.status is ClaimStatus.HONEST and reason in claim.reason
     assert list((bench.folder / "traces").iterdir()) == []
+
+
+def test_operator_cannot_bait_challenger_with_model_that_is_far_from_itself(
+    bench: Bench, court: Court, loose: CompiledModel
+) -> None:
+    """Thrice our own output, and no fault in its trace: whoever posts a bond over that loses it, each time anew."""
+    bait = moved(loose, 0.2)
+    assert loose.audit(bait) == []
+    answered = court.answer(bait, salt=51, commits=True)
+    bench.play(answered, until=DisputeStatus.NONE, operator=lambda: False)
+    claim = bench.claim(answered)
+    assert claim is not None and claim.status is ClaimStatus.SKIPPED and "undecided" in claim.reason
+    assert court.chain.gateway.nonce(court.challenger.address) == 0
+    (told,) = bench.events("result_undecided")
+    assert told["operator"] == court.operator.address
+
+
+def test_undecided_result_is_looked_at_again_while_its_trace_server_is_silent(
+    bench: Bench, court: Court, loose: CompiledModel
+) -> None:
+    """The server comes back within the window, and its trace shows that nothing is wrong; till then nothing is sent."""
+    answered = court.answer(moved(loose, 0.2), salt=53, commits=True)
+    gone = ServedTrace(trace=answered.trace, gone=frozenset({"summary", "values", "disclosures"}))
+    sources = {court.operator.address: HttpTraceSource(url=URL, fetcher=gone, max_bytes=1 << 24)}
+    bench.sources = sources
+    challenger = bench.start()
+    bench.turns(challenger)
+    claim = bench.claim(answered)
+    assert claim is not None and claim.status is ClaimStatus.SEEN and "ResultUndecided" in claim.reason
+    served = ServedTrace(trace=answered.trace)
+    sources[court.operator.address] = HttpTraceSource(url=URL, fetcher=served, max_bytes=1 << 24)
+    challenger.store.save(replace(claim, retry_at=0.0))
+    bench.turns(challenger)
+    claim = bench.claim(answered)
+    assert claim is not None and claim.status is ClaimStatus.HONEST and "admissible" in claim.reason
+    assert court.chain.gateway.nonce(court.challenger.address) == 0
+
+
+def test_distance_accuses_where_the_operator_of_a_challenger_wants_it(
+    bench: Bench, court: Court, loose: CompiledModel
+) -> None:
+    """Who watches models that it trusts may take the risk; nobody else has it."""
+    bench.accuse_by_distance = True
+    answered = court.answer(moved(loose, 0.2), salt=54, commits=True)
+    bench.turns(bench.start())
+    claim = bench.claim(answered)
+    assert claim is not None and claim.status is ClaimStatus.FALSE
+
+
+def test_input_that_its_requester_took_away_still_convicts(bench: Bench, court: Court, exact: CompiledModel) -> None:
+    """Fetched once, kept until the claim is over, across restarts: or the liar's friend wins every dispute."""
+    lie = lie_about(exact)
+    answered = court.answer(lie, salt=55, uri=PLACE)
+    payload = encode_payload([lie.values[number] for number in range(len(exact.program.inputs))])
+    bench.input_hosts, bench.fetch = frozenset({"inputs.example"}), lambda uri, max_bytes: payload
+    challenger = bench.start()
+    for _ in range(20):
+        bench.turns(challenger)
+    assert "DisputeOpened" in answered.names()
+
+    def gone(uri: str, max_bytes: int) -> bytes:
+        raise ArtifactUnavailable("404")
+
+    bench.fetch = gone
+    bench.play(answered, until=DisputeStatus.REFUTED, operator=answered.defend)
+    assert answered.dispute.prover == court.challenger.address
+    assert PayloadStore(database=bench.database).find(answered.case.request.input_root) is None

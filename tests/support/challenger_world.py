@@ -20,7 +20,7 @@ from sworn.chain.signer import LocalSigner
 from sworn.chain.transactor import Transactor
 from sworn.codec.hashing import Domain, result_digest, result_of
 from sworn.codec.structs import answer_to_abi, model_to_abi, request_params_to_abi, request_to_abi
-from sworn.codec.tensors import encode_payload
+from sworn.codec.tensors import encode_payload, encode_reference
 from sworn.codec.trees import payload_root
 from sworn.dispute.case import Case, Clocks
 from sworn.dispute.disclosure import show
@@ -113,8 +113,13 @@ class Court:
         transactor = Transactor(gateway=self.chain.gateway, signer=signer, chain_id=self.deployment.chain_id)
         return transactor.send(to=call.to, data=call.data, value_wei=call.value)
 
-    def answer(self, trace: Trace, *, salt: int, payload: bytes | None = None, commits: bool = False) -> Answered:
-        """A request that the operator answers with what a trace gives; ``commits`` swears to the trace as well."""
+    def answer(
+        self, trace: Trace, *, salt: int, payload: bytes | None = None, uri: str | None = None, commits: bool = False
+    ) -> Answered:
+        """A request that the operator answers with what a trace gives; ``commits`` swears to the trace as well.
+
+        With a ``uri`` the request only says where its payload lies.
+        """
         model = trace.subject
         inputs = [trace.values[number] for number in range(len(model.program.inputs))]
         given = encode_payload(inputs) if payload is None else payload
@@ -133,7 +138,9 @@ class Court:
             assurance=Assurance.FINAL,
             salt=salt.to_bytes(32),
         )
-        self.send(self.requester, "oracle", "request", request_params_to_abi(request), given, value_wei=request.fee_wei)
+        emitted = given if uri is None else encode_reference(uri)
+        params = request_params_to_abi(request)
+        self.send(self.requester, "oracle", "request", params, emitted, value_wei=request.fee_wei)
         output = encode_payload(list(trace.outputs.values()))
         root = trace.root if commits else ZERO_HASH
         answer = Answer(operator=self.operator.address, trace_root=root, output=output)
@@ -240,6 +247,13 @@ class Bench:
     scrutiny: Scrutiny = EVERYTHING
     sources: Mapping[Address, TraceServer] = field(default_factory=dict)
     witness: Gateway | None = None
+    #: None = the court's.
+    gateway: Gateway | None = None
+    max_log_range: int = 2_000
+    #: Gives inputs by reference; none are fetched while there are no hosts.
+    fetch: Callable[[str, int], bytes] = _nothing
+    input_hosts: frozenset[str] = frozenset()
+    accuse_by_distance: bool = False
     signer: LocalSigner | None = None
     observes: bool = False
     checkpoint: Callable[[str], None] = lambda point: None
@@ -261,7 +275,8 @@ class Bench:
         signer = None if self.observes else self.signer or self.court.challenger
         return assemble_challenger(
             ChallengerSurroundings(
-                gateway=self.court.chain.gateway,
+                gateway=self.gateway or self.court.chain.gateway,
+                max_log_range=self.max_log_range,
                 witness=self.witness,
                 deployment=self.court.deployment,
                 signer=signer,
@@ -270,7 +285,9 @@ class Bench:
                 artifacts=store,
                 database=self.database,
                 scrutiny=self.scrutiny,
-                fetch=_nothing,
+                fetch=self.fetch,
+                input_hosts=self.input_hosts,
+                accuse_by_distance=self.accuse_by_distance,
                 sources=self.sources,
                 folder=self.folder / "traces",
                 log=make_logger(self.logged, level="debug"),

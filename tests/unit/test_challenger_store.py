@@ -66,15 +66,39 @@ def test_claims_come_back_as_they_were_stored_with_their_requests(store: ClaimSt
     assert store.history() == tuple(blocks(6))
 
 
-def test_claims_under_challenge_are_due_before_new_ones(store: ClaimStore) -> None:
-    """Those that have ended, or whose time has not come, are not due at all."""
+def test_claims_under_challenge_are_due_and_new_ones_are_to_be_checked(store: ClaimStore) -> None:
+    """Those that have ended, or whose time has not come, are neither."""
     false = claim(2, status=ClaimStatus.FALSE, block=9)
     later = claim(3, retry_at=1001.0)
-    waiting = claim(4, due_at=51)
+    waiting = claim(4, status=ClaimStatus.FALSE, due_at=51)
     see(store, claim(1), false, later, waiting, claim(5, status=ClaimStatus.HONEST), at=9)
-    assert store.due(block_timestamp=50, limit=9) == [false, claim(1)]
-    assert store.due(block_timestamp=50, limit=1) == [false]
-    assert store.counts() == {ClaimStatus.SEEN: 3, ClaimStatus.FALSE: 1, ClaimStatus.HONEST: 1}
+    assert store.due(block_timestamp=50, limit=9) == [false]
+    assert store.unchecked(block_timestamp=50, limit=9) == [claim(1)]
+    assert store.counts() == {ClaimStatus.SEEN: 2, ClaimStatus.FALSE: 2, ClaimStatus.HONEST: 1}
+
+
+def test_claim_whose_window_closes_first_is_checked_first_whatever_went_wrong_before(store: ClaimStore) -> None:
+    """A liar who makes the first attempt fail and floods the chain would be looked at last, and too late."""
+    lie = claim(9, block=5, closes_at=2000, attempts=1, retry_at=900.0)
+    fresh = [claim(number, block=number, closes_at=2000 + number) for number in (6, 7, 8)]
+    see(store, *fresh, lie, at=9)
+    assert store.unchecked(block_timestamp=50, limit=9) == [lie, *fresh]
+    # What is too late for sure keeps nobody waiting.
+    assert store.unchecked(block_timestamp=2007 + 900, limit=1) == [fresh[2]]
+    assert store.unchecked(block_timestamp=2008 + 900, limit=1) == [lie]
+    # Of a release that did not say: it is looked at, not forgotten.
+    see(store, claim(10, block=9), at=9)
+    assert store.unchecked(block_timestamp=50, limit=1) == [claim(10, block=9)]
+
+
+def test_claims_of_operators_and_models_that_have_had_their_share_are_left_out(store: ClaimStore) -> None:
+    """What others wait for is found however many claims of theirs stand before it."""
+    other = Address("0x" + "22" * 20)
+    mine = claim(2, operator=other)
+    see(store, claim(1), mine, at=5)
+    assert store.unchecked(block_timestamp=50, limit=9, operators=[SOMEBODY]) == [mine]
+    assert store.unchecked(block_timestamp=50, limit=9, without=[mine.result_id]) == [claim(1)]
+    assert store.unchecked(block_timestamp=50, limit=9, models=[ASKED.request.model_id]) == []
 
 
 def test_exposure_of_open_disputes_is_added_up_without_the_one_in_question(store: ClaimStore) -> None:
@@ -117,3 +141,29 @@ def test_database_of_another_deployment_is_refused(store: ClaimStore) -> None:
     store.claim_database(chain_id=1, oracle=SOMEBODY)
     with pytest.raises(ConfigurationError):
         store.claim_database(chain_id=2, oracle=SOMEBODY)
+
+
+def test_claim_that_was_given_up_begins_anew_and_others_stay(store: ClaimStore) -> None:
+    """Without this a claim that a fault has parked stays unchecked, and a false result becomes final."""
+    given_up = [ClaimStatus.PARKED, ClaimStatus.SKIPPED, ClaimStatus.OBSERVED]
+    for number, status in enumerate(ClaimStatus):
+        see(store, claim(number), at=5)
+        store.save(claim(number, status=status, reason="why", attempts=8, retry_at=5e9, due_at=9, settled_block=5))
+    for number, status in enumerate(ClaimStatus):
+        before = store.claim(ResultId(bytes([number]) * 32))
+        revived = store.revive(ResultId(bytes([number]) * 32))
+        assert (revived is not None) is (status in given_up)
+        assert store.claim(ResultId(bytes([number]) * 32)) == (revived or before)
+        if revived is not None:
+            fresh = (revived.status, revived.reason, revived.attempts, revived.retry_at, revived.due_at)
+            assert fresh == (ClaimStatus.SEEN, "", 0, 0.0, 0)
+            assert revived.settled_block is None
+    assert store.revive(ResultId(bytes([99]) * 32)) is None
+
+
+def test_claims_are_listed_newest_first_and_by_status(store: ClaimStore) -> None:
+    """Whoever looks at night sees what can still be saved, and not the oldest of thousands."""
+    see(store, claim(1, block=5), claim(2, block=9), claim(3, block=7), claim(4, block=8), at=9)
+    store.save(claim(4, block=8, status=ClaimStatus.HONEST))
+    listed = store.listed([ClaimStatus.SEEN], limit=2)
+    assert [each.block_number for each in listed] == [9, 7]

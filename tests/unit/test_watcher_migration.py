@@ -80,7 +80,7 @@ def test_journal_of_an_older_schema_binds_what_is_sworn_after_it(database: Datab
 def test_schema_of_the_next_release_is_worked_on_by_this_one(database: Database) -> None:
     """A replica that stops when another one is upgraded beside it would make every upgrade an outage."""
     migration.upgrade(database, more=[NEXT])
-    assert migration.current(database) == "0007" == migration.latest(more=[NEXT])
+    assert migration.current(database) == "0008" == migration.latest(more=[NEXT])
     migration.upgrade(database)
     migration.require_current(database)
     store = JobStore(database=database)
@@ -88,10 +88,10 @@ def test_schema_of_the_next_release_is_worked_on_by_this_one(database: Database)
     store.swear(oath(1), one_answer_per_input=True)
     SqlTransactionStore(database=database, chain_id=1).put(record(1, nonce=1))
     assert store.job(job(1).request_id) == job(1)
-    assert migration.current(database) == "0007"
+    assert migration.current(database) == "0008"
 
 
-@pytest.mark.parametrize("raised", ["UPDATE schema_floor SET revision = '0007'", "DELETE FROM schema_floor"])
+@pytest.mark.parametrize("raised", ["UPDATE schema_floor SET revision = '0008'", "DELETE FROM schema_floor"])
 def test_schema_that_this_release_cannot_use_is_refused(database: Database, raised: str) -> None:
     """Code that writes into a schema which it does not understand may lose what was sworn."""
     migration.upgrade(database, more=[NEXT])
@@ -144,9 +144,9 @@ def test_migration_that_meets_a_long_transaction_gives_up_and_can_be_tried_again
         connection.execute(text("SELECT count(*) FROM jobs"))
         with pytest.raises(StoreError):
             migration.upgrade(upgrader, more=[NEXT])
-        assert migration.current(upgrader) == "0006"
+        assert migration.current(upgrader) == "0007"
     migration.upgrade(upgrader, more=[NEXT])
-    assert migration.current(holder) == "0007"
+    assert migration.current(holder) == "0008"
     holder.close()
     upgrader.close()
 

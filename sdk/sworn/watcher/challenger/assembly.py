@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,12 +33,15 @@ from sworn.watcher.challenger.models import Compile, ModelShelf
 from sworn.watcher.challenger.reading import Reader, Witness
 from sworn.watcher.challenger.searching import Searches
 from sworn.watcher.challenger.service import Challenger
+from sworn.watcher.challenger.shapes import LearntShapes
 from sworn.watcher.challenger.store import ClaimStore
 from sworn.watcher.contracts import Contracts
 from sworn.watcher.inference import InputFetcher
+from sworn.watcher.published import PublishedModels
 from sworn.watcher.replica import ALONE, ReplicaRole
 from sworn.watcher.retention import RowRetention
 from sworn.watcher.store.database import Database
+from sworn.watcher.store.payloads import PayloadStore
 from sworn.watcher.store.pruning import PRUNE_INTERVAL_S, Pruner
 from sworn.watcher.store.transactions import SqlTransactionStore
 from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
@@ -75,6 +78,8 @@ class ChallengerSurroundings:
     #: Where traces are kept while their claims are looked at.
     folder: Path
     tolerance: float = 1e-3
+    #: Whether what is farther away counts as false without a proof; see `Checker.accuse_by_distance`.
+    accuse_by_distance: bool = False
     limits: RunLimits = field(default_factory=RunLimits)
     log: FilteringBoundLogger
     fees: FeePolicy = field(default_factory=FeePolicy)
@@ -165,7 +170,7 @@ def _litigation(
         sender=sender,
         moves=Moves(around.deployment),
         clocks=Clocks.of(around.deployment.parameters),
-        scrutiny=around.scrutiny,
+        scrutiny=replace(around.scrutiny, input_hosts=around.input_hosts),
         secret=store.secret(_PURPOSE, around.make_secret or (lambda: secret_of(around.signer))),
         log=around.log,
         clock=around.clock,
@@ -175,13 +180,13 @@ def _litigation(
 
 def _checker(around: ChallengerSurroundings, contracts: Contracts) -> Checker:
     shelf = ModelShelf(
-        contracts=contracts,
+        records=PublishedModels(contracts=contracts, max_log_range=around.max_log_range),
         artifacts=around.artifacts,
         engine=around.engine,
         compile_model=around.compile_model,
         limits=around.limits,
-        max_log_range=around.max_log_range,
         input_shapes=around.input_shapes,
+        learnt=LearntShapes(around.folder),
     )
     return Checker(
         shelf=shelf,
@@ -189,9 +194,11 @@ def _checker(around: ChallengerSurroundings, contracts: Contracts) -> Checker:
         fetch=around.fetch,
         input_hosts=around.input_hosts,
         max_input_bytes=around.max_input_bytes,
+        payloads=PayloadStore(database=around.database, clock=around.clock),
         sources=around.sources,
         folder=EvidenceFolder(around.folder),
         tolerance=around.tolerance,
+        accuse_by_distance=around.accuse_by_distance,
     )
 
 

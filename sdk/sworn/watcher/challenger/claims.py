@@ -10,7 +10,10 @@ from hashlib import sha256
 from typing import Final
 
 from sworn.codec.hashing import Domain, result_of
+from sworn.codec.payload import reference_of
 from sworn.dispute.case import Case
+from sworn.errors import ArtifactUnavailable, CodecError
+from sworn.storage.fetching import split_uri
 from sworn.types import Address, Answer, ModelId, Request, RequestId, ResultId
 
 #: What a whole dispute costs its challenger in gas, where it is dear: opening, commitment, a proof of a contraction
@@ -75,9 +78,13 @@ class Claim:
     retry_at: float = 0.0
     #: Not before this block timestamp (unix seconds): a clock of the dispute.
     due_at: int = 0
-    #: Bond and open demands, from before they are sent until the dispute is over.
+    #: Bond, and all that may be paid for demands, from before it is sent until the dispute is over.
     exposure_wei: int = 0
     settled_block: int | None = None
+    #: When its window closes, within seconds (unix seconds); 0 = unknown.
+    closes_at: int = 0
+    #: Checks that broke a limit of runs.
+    overruns: int = 0
 
     def case(self, domain: Domain) -> Case:
         """The result as every move states it. Raises `PayloadMalformed` for an output without structure."""
@@ -99,7 +106,9 @@ class Scrutiny:
     deny_requesters: frozenset[Address] = frozenset()
     allow_models: frozenset[ModelId] = frozenset()
     deny_models: frozenset[ModelId] = frozenset()
-    #: Bonds and demands of all disputes together.
+    #: Hosts from which inputs given by reference are fetched.
+    input_hosts: frozenset[str] = frozenset()
+    #: Bonds of all disputes together, and what may be paid for demands in them.
     max_exposure_wei: int
     #: What one dispute may spend on demands.
     max_demands_wei: int
@@ -117,7 +126,14 @@ class Scrutiny:
         for name, value, allowed, denied in lists:
             if value in denied or (allowed and value not in allowed):
                 return f"the {name} is not one that is checked"
+        missing = out_of_reach(claim.input, self.input_hosts)
+        if missing is not None:
+            return missing
         return None if sampled(claim.result_id, secret, self.share) else "not in the sample"
+
+    def risk_wei(self, bond_wei: int, paid_wei: int = 0) -> int:
+        """What a dispute may cost besides gas once a bond is posted and so much has been paid for demands."""
+        return bond_wei + max(self.max_demands_wei, paid_wei)
 
     def loss(self, *, bond_wei: int, gas_price_wei: int) -> str | None:
         """Why challenging does not pay, given the operator's bond; None if it does."""
@@ -125,6 +141,18 @@ class Scrutiny:
         if reward_wei - cost_wei >= self.min_profit_wei:
             return None
         return f"a conviction earns {reward_wei} wei and costs {cost_wei} wei of gas"
+
+
+def out_of_reach(given: bytes, hosts: frozenset[str]) -> str | None:
+    """Why an input will never be had, whenever it is asked for; None if it may be."""
+    try:
+        uri = reference_of(given)
+        parts = None if uri is None else split_uri(uri)
+    except (CodecError, ArtifactUnavailable) as error:
+        return f"the input is a reference that cannot be read: {error}"
+    if parts is None or (parts.scheme in ("https", "http") and parts.hostname in hosts):
+        return None
+    return "the input's host is not one from which inputs are fetched: name it in challenge.input_hosts"
 
 
 def sampled(result_id: ResultId, secret: bytes, share: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -53,6 +53,7 @@ class ClaimIntake:
         seen: list[Claim] = []
         for log in step.logs:
             self._read(log, asked, seen)
+        seen = self._timed(seen)
         # INVARIANT: the cursor never passes a proposal that is not stored as a claim: both move in one transaction.
         self.store.advance(history=step.history, asked=list(asked.values()), seen=seen, rewound_to=step.rewound_to)
         self.checkpoint("claims_stored")
@@ -72,6 +73,16 @@ class ClaimIntake:
                 seen.append(self._claim(log, asked))
         except CodecError as error:
             self.log.error("proposal_unreadable", block=log.block_number, tx=log.transaction_hash, reason=str(error))
+
+    def _timed(self, seen: list[Claim]) -> list[Claim]:
+        """The same, with the times when their windows close: two headers tell the time of every block in between."""
+        if not seen:
+            return []
+        ends = {claim.block_number for claim in (seen[0], seen[-1])}
+        first, last = (self.contracts.gateway.block(number) for number in (min(ends), max(ends)))
+        pace = (last.timestamp - first.timestamp) / max(last.number - first.number, 1)
+        times = (first.timestamp + round(pace * (claim.block_number - first.number)) for claim in seen)
+        return [replace(claim, closes_at=at + claim.request.window_s) for claim, at in zip(seen, times, strict=True)]
 
     def _asked(self, log: Log) -> Asked:
         job = self.contracts.job_of(log)

@@ -62,6 +62,11 @@ class Litigation:
         """Stores a verdict."""
         if checked.verdict is Verdict.HONEST:
             self._end(claim, ClaimStatus.HONEST, checked.reason, head)
+        elif checked.verdict is Verdict.UNDECIDED:
+            # INVARIANT: no bond is put at risk over what may be an honest run of another machine.
+            facts = {"operator": claim.operator, "reason": checked.reason}
+            self.log.error("result_undecided", result_id=claim.result_id, **facts)
+            self._end(claim, ClaimStatus.SKIPPED, f"undecided: {checked.reason}", head)
         elif self.sender is None:
             self.log.error("result_false", result_id=claim.result_id, operator=claim.operator, reason=checked.reason)
             self._end(claim, ClaimStatus.OBSERVED, checked.reason, head)
@@ -83,7 +88,8 @@ class Litigation:
     def act(self, claim: Claim, look: Look, finding: Finding | None) -> bool:
         """Makes the next moves; whether anything changed. Raises `ChainError`, `StoreError`, `SignerError`."""
         self._tell(claim, finding)
-        view, changed = look.view, self._expose(claim, look.exposure_wei)
+        risk_wei = self.scrutiny.risk_wei(look.bond_wei, look.paid_wei) if look.bond_wei else 0
+        view, changed = look.view, self._expose(claim, risk_wei)
         step = self._decide(view, look, finding)
         while isinstance(step, Move) and step.action is Action.DEMAND and step.target is not None:
             changed |= self._submit(claim, view, step)
@@ -124,9 +130,11 @@ class Litigation:
         fees = contracts.gateway.fees()
         bond_wei = contracts.bond_for(claim.request.value_at_risk_wei)
         reason = self.scrutiny.loss(bond_wei=bond_wei, gas_price_wei=fees.base_fee + fees.tip)
+        # INVARIANT: all that may be demanded counts on entering, so that no dispute is left without what it needs.
+        risk_wei = self.scrutiny.risk_wei(move.value_wei)
         others = self.store.exposure_wei(without=claim.result_id)
-        if others + move.value_wei > self.scrutiny.max_exposure_wei:
-            reason = f"{others} wei are at risk in other disputes: raise max_exposure_wei"
+        if others + risk_wei > self.scrutiny.max_exposure_wei:
+            reason = f"{others} wei are at risk in other disputes, {risk_wei} would be in this: raise max_exposure_wei"
         asked = self.store.asked(claim.request_id)
         if reason is None and self.witness is not None and asked is not None:
             reason = self.witness.disagreement(claim, asked.block_number)
@@ -135,7 +143,7 @@ class Litigation:
             self.postpone(claim, reason)
             return False
         # INVARIANT: what may be lost counts before it is sent, so that no crash lets two disputes share one allowance.
-        self._expose(claim, move.value_wei)
+        self._expose(claim, risk_wei)
         return True
 
     def _expose(self, claim: Claim, amount_wei: int) -> bool:

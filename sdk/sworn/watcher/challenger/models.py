@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from sworn.codec.payload import split_payload
 from sworn.engine.protocol import Engine, IdentifiedModel, ModelSource, RunLimits
-from sworn.errors import ArtifactCorrupt, ConfigurationError, ModelError
+from sworn.errors import ArtifactCorrupt, ArtifactError, ConfigurationError, ModelError
 from sworn.model import schema_of
 from sworn.storage.protocol import ArtifactStore
 from sworn.types import InputShapes, ModelId, Profile
 from sworn.verification import CompiledModel
-from sworn.watcher.contracts import Contracts
-from sworn.watcher.published import PublishedModel, published_model
+from sworn.watcher.challenger.shapes import LearntShapes
+from sworn.watcher.published import PublishedModel, PublishedModels
 
 #: Compiled models that are kept in this process; only those under dispute get there.
 _MAX_COMPILED: Final = 4
@@ -30,38 +31,34 @@ class Compile(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShelf:
-    """Models by id. `published` asks the chain; the others may run in any thread."""
+    """Models by id. `records` ask the chain; the rest may run in any thread."""
 
-    contracts: Contracts
+    records: PublishedModels
     artifacts: ArtifactStore
     engine: Engine
     compile_model: Compile
     limits: RunLimits
-    max_log_range: int
-    #: Shapes of inputs whose files leave dimensions open, by model id; others are taken from the payload.
+    #: Shapes of inputs whose files leave dimensions open, by model id; others are learnt.
     input_shapes: Mapping[ModelId, InputShapes] = field(default_factory=dict)
-    _published: dict[ModelId, PublishedModel] = field(default_factory=dict, init=False)
+    learnt: LearntShapes
     _compiled: OrderedDict[ModelId, CompiledModel] = field(default_factory=OrderedDict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-
-    def published(self, model_id: ModelId) -> PublishedModel:
-        """The registry's record of a model. Raises `ChainError`, and `ConfigurationError` where there is none."""
-        known = self._published.get(model_id)
-        if known is None:
-            known = published_model(self.contracts, model_id, max_log_range=self.max_log_range)
-            self._published[model_id] = known
-        return known
-
-    def forget(self, model_id: ModelId) -> None:
-        """Asks the registry again next time: somebody may have published another mirror."""
-        self._published.pop(model_id, None)
 
     def identified(self, published: PublishedModel, payload: bytes) -> IdentifiedModel:
         """The model, compiled in a worker that can be killed.
 
         Raises `ArtifactError` where it cannot be had or is another one, `ModelError`, `EngineError`, `CodecError`.
         """
-        source = self._source(published, payload)
+        source, learnt = self._source(published, payload), self.learnt.find(published.model_id)
+        if learnt is not None and published.model_id not in self.input_shapes:
+            # An input of other shapes is none that the model takes, whatever was made of it.
+            with suppress(ArtifactCorrupt, ConfigurationError):
+                return self._identify(published, replace(source, input_shapes=learnt))
+        found = self._identify(published, source)
+        self.learnt.learn(published.model_id, source.input_shapes)
+        return found
+
+    def _identify(self, published: PublishedModel, source: ModelSource) -> IdentifiedModel:
         try:
             found = self.engine.identify(source, limits=self.limits)
         except ModelError as error:
@@ -70,7 +67,7 @@ class ModelShelf:
         if found.model_id != published.model_id:
             raise ArtifactCorrupt(
                 f"the artifact compiles to the model 0x{found.model_id.hex()}, not 0x{published.model_id.hex()}: its "
-                "input shapes are others, or whoever registered it lies"
+                "input shapes are others (challenge.input_shapes names them), or whoever registered it lies"
             )
         return found
 
@@ -96,7 +93,12 @@ class ModelShelf:
         model = published.model
         if model.profile not in (Profile.EXACT, Profile.BOUNDED):
             raise ConfigurationError(f"the profile {model.profile.name.lower()} promises nothing that could be checked")
-        artifact = self.artifacts.get(model.artifact_hash, uris=published.uris)
+        try:
+            artifact = self.artifacts.get(model.artifact_hash, uris=published.uris)
+        except ArtifactError:
+            # Somebody may publish another mirror.
+            self.records.doubt(published.model_id)
+            raise
         shapes = self.input_shapes.get(published.model_id)
         if shapes is None:
             shapes = _open_shapes(artifact, payload)

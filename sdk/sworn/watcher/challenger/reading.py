@@ -50,10 +50,15 @@ class Look:
         return bool(me.bond_wei) and (is_open or (takes_over and me.commitment != ZERO_HASH))
 
     @property
-    def exposure_wei(self) -> int:
-        """What we have at risk in its dispute."""
+    def bond_wei(self) -> int:
+        """The bond that we have at risk in its dispute."""
         over = self.view.dispute.status in (DisputeStatus.UPHELD, DisputeStatus.NONE) or self.view.me.claimed
-        return 0 if over else self.view.me.bond_wei + self.view.me.locked_wei
+        return 0 if over else self.view.me.bond_wei
+
+    @property
+    def paid_wei(self) -> int:
+        """What we have paid for demands in it, answered or not."""
+        return self.view.me.spent_wei + self.view.me.locked_wei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,23 +23,26 @@ from sworn.chain.transactions import TransactionSender
 from sworn.dispute.search import Finding
 from sworn.dispute.strategy import Action
 from sworn.errors import (
-    ArtifactUnavailable,
     ChainError,
+    CodecError,
     ConfigurationError,
+    RunOutOfMemory,
+    RunTimedOut,
     StoreError,
     SwornError,
     TransientChainError,
 )
 from sworn.pools import filled_pool
-from sworn.types import ResultId
+from sworn.types import ModelId, ResultId
 from sworn.watcher.challenger.checking import Checked, Checker
 from sworn.watcher.challenger.claims import Claim, ClaimStatus
 from sworn.watcher.challenger.intake import ClaimIntake
 from sworn.watcher.challenger.litigation import Litigation
 from sworn.watcher.challenger.reading import Look, Reader
 from sworn.watcher.challenger.searching import Searches
+from sworn.watcher.challenger.sharing import Shares
 from sworn.watcher.challenger.store import ClaimStore
-from sworn.watcher.containment import Care, Containment, Remedy
+from sworn.watcher.containment import Care, Containment, Patience, Remedy
 from sworn.watcher.replica import ALONE, ReplicaRole
 from sworn.watcher.retention import RowRetention
 from sworn.watcher.telemetry import NO_TELEMETRY, Telemetry
@@ -59,8 +62,12 @@ CHALLENGER_KILL_POINTS: tuple[str, ...] = (
 )
 #: Consecutive unexpected errors after which a claim that is only looked at is parked.
 MAX_ATTEMPTS: Final = 8
-#: Claims looked at in one turn.
+#: Checks of one claim that break a limit of runs, after which it is parked: it would hold a worker again and again.
+MAX_OVERRUNS: Final = 3
+#: Claims under challenge, and others, that are looked at in one turn.
 BATCH: Final = 1_000
+#: Seconds of one turn in which claims are looked at that are not under challenge: those that are have clocks.
+LOOKING_S: Final = 5.0
 #: How soon a stop is noticed while models run.
 STOP_LATENCY_S: Final = 0.2
 #: What a finding was found in: the trace root, and the transactions that showed something of the trace.
@@ -70,6 +77,8 @@ _Token = tuple[bytes, tuple[bytes, ...]]
 _REMEDIES: Final = (
     (StoreError, Remedy(care=Care.EVERYBODYS)),
     (TransientChainError, Remedy(care=Care.NODE)),
+    (RunTimedOut, Remedy(care=Care.PARK)),
+    (RunOutOfMemory, Remedy(care=Care.PARK)),
     (SwornError, Remedy(care=Care.LATER)),
 )
 
@@ -103,8 +112,12 @@ class Challenger:
     _checks: dict[ResultId, Future[Checked]] = field(default_factory=dict, repr=False, init=False)
     _hunts: dict[ResultId, tuple[_Token, Future[Finding]]] = field(default_factory=dict, repr=False, init=False)
     _findings: dict[ResultId, tuple[_Token, Finding]] = field(default_factory=dict, repr=False, init=False)
+    #: Claims that met trouble with the node when they were last looked at.
+    _troubled: set[ResultId] = field(default_factory=set, repr=False, init=False)
 
     containment: Containment[Claim] = field(init=False, repr=False)
+    _shares: Shares = field(init=False, repr=False)
+    _patience: Patience = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         containment = Containment(
@@ -117,6 +130,8 @@ class Challenger:
             log=self.log,
         )
         object.__setattr__(self, "containment", containment)
+        object.__setattr__(self, "_shares", Shares(self.workers))
+        object.__setattr__(self, "_patience", Patience(poll_interval_s=self.poll_interval_s))
 
     def run(self, stop: Event, *, once: bool = False) -> None:
         """Watches until ``stop`` is set; with ``once`` until nothing more can be done without waiting for the chain.
@@ -152,11 +167,13 @@ class Challenger:
         if self.rows is not None:
             self.rows.sweep(head)
         changed |= self._collect(head)
+        self.checker.shelf.records.next_round()
         for claim in self.store.due(block_timestamp=head.timestamp, limit=BATCH):
             if stop.is_set():
                 break
-            changed |= self.containment.run(claim, partial(self._step, claim, head, pool))
-        return changed
+            changed |= self.containment.run(claim, partial(self._act, claim, head, pool))
+        changed |= self._begin_checks(head, pool, stop)
+        return changed or self.checker.shelf.records.has_more
 
     def _turn_or_wait(self, pool: ThreadPoolExecutor, stop: Event, *, once: bool) -> bool:
         begun, failed = time.monotonic(), True
@@ -164,13 +181,13 @@ class Challenger:
             changed = self.turn(pool, stop)
             failed = False
             return changed
-        except (ChainError, StoreError, ConfigurationError) as error:
+        except (ChainError, CodecError, StoreError, ConfigurationError) as error:
             if once:
                 raise
             self.log.warning("turn_failed", error=type(error).__name__, reason=str(error))
             return False
         finally:
-            self.telemetry.turn(time.monotonic() - begun, failed)
+            self.telemetry.turn(time.monotonic() - begun, failed, self.role.led)
 
     def _poll_transactions(self) -> bool:
         changed = [] if self.sender is None else self.sender.poll()
@@ -179,20 +196,57 @@ class Challenger:
             self.log.info("transaction_changed", key=record.key, block=record.block_number, note=record.note, **facts)
         return bool(changed)
 
-    def _step(self, claim: Claim, head: Block, pool: ThreadPoolExecutor) -> bool:
-        if claim.status is ClaimStatus.FALSE:
-            look = self.reader.look(claim, head)
-            changed = self.litigation.act(claim, look, self._finding(claim, look, pool))
-            self._forget_settled(claim)
-            return changed
-        if claim.result_id in self._checks or len(self._under_way()) >= self.workers:
-            return False
+    def _act(self, claim: Claim, head: Block, pool: ThreadPoolExecutor) -> bool:
+        look = self.reader.look(claim, head)
+        changed = self.litigation.act(claim, look, self._finding(claim, look, pool))
+        self._forget_settled(claim)
+        return changed
+
+    def _begin_checks(self, head: Block, pool: ThreadPoolExecutor, stop: Event) -> bool:
+        """Gives free workers the claims whose windows close first."""
+        changed, tried, unread, until = False, set(self._checks), set[ModelId](), time.monotonic() + LOOKING_S
+        # What met trouble with the node comes last for one turn: if only this one meets it, others go on meanwhile.
+        troubled = set(self._troubled)
+        self._troubled.clear()
+        for _ in range(BATCH):
+            if stop.is_set() or len(self._under_way()) >= self.workers:
+                break
+            claim = self._next_claim(head, tried, troubled, unread)
+            if claim is None:
+                break
+            tried.add(claim.result_id)
+            if self.checker.shelf.records.waits(claim.request.model_id):
+                unread.add(claim.request.model_id)
+                continue
+            changed |= self.containment.run(claim, partial(self._begin_check, claim, head, pool))
+            if time.monotonic() >= until:
+                return True
+        return changed
+
+    def _next_claim(
+        self, head: Block, tried: set[ResultId], troubled: set[ResultId], unread: set[ModelId]
+    ) -> Claim | None:
+        operators, models = self._shares.sated()
+        wishes = ((tried | troubled, operators, models | unread), (tried | troubled, (), unread), (tried, (), unread))
+        for without, those, of in wishes:
+            found = self.store.unchecked(
+                block_timestamp=head.timestamp, limit=1, without=without, operators=those, models=of
+            )
+            if found:
+                return found[0]
+        return None
+
+    def _begin_check(self, claim: Claim, head: Block, pool: ThreadPoolExecutor) -> bool:
         if self.litigation.skip(claim, self.reader.look(claim, head)):
+            self._forget_settled(claim)
             return True
-        published = self.checker.shelf.published(claim.request.model_id)
+        published = self.checker.shelf.records.look(claim.request.model_id)
+        if published is None:
+            return False
         result = claim.case(self.reader.contracts.domain).result
         self.checkpoint("before_check")
         self.log.info("check_started", result_id=claim.result_id, model_id=claim.request.model_id)
+        self._shares.begin(claim)
         self._checks[claim.result_id] = pool.submit(self.checker.check, claim, published, result)
         return True
 
@@ -207,10 +261,12 @@ class Challenger:
         if known is not None and known[0] == token:
             return known[1]
         if claim.result_id not in self._hunts and look.may_prove:
-            published = self.checker.shelf.published(claim.request.model_id)
-            self.checkpoint("before_search")
-            hunt = pool.submit(self.searches.look, claim, published, look.view.sworn, shown)
-            self._hunts[claim.result_id] = (token, hunt)
+            published = self.checker.shelf.records.look(claim.request.model_id)
+            if published is not None:
+                self.checkpoint("before_search")
+                self._shares.begin(claim)
+                hunt = pool.submit(self.searches.look, claim, published, look.view.sworn, shown)
+                self._hunts[claim.result_id] = (token, hunt)
         # What was found in less of the same trace holds in more of it.
         return known[1] if known is not None and known[0][0] == token[0] else None
 
@@ -220,11 +276,13 @@ class Challenger:
         hunted = [result_id for result_id, (_, run) in self._hunts.items() if run.done()]
         for result_id in checked:
             run = self._checks.pop(result_id)
+            self._shares.end(result_id)
             claim = self.store.claim(result_id)
             if claim is not None and claim.status is ClaimStatus.SEEN:
                 self.containment.run(claim, partial(self._conclude, claim, run, head))
         for result_id in hunted:
             token, hunt = self._hunts.pop(result_id)
+            self._shares.end(result_id)
             claim = self.store.claim(result_id)
             if claim is not None and not claim.status.terminal:
                 self.containment.run(claim, partial(self._note, claim, token, hunt))
@@ -250,8 +308,9 @@ class Challenger:
             self.searches.drop(claim)
 
     def _postpone(self, claim: Claim, error: Exception, wait_s: float | None) -> None:
-        if isinstance(error, ArtifactUnavailable):
-            self.checker.shelf.forget(claim.request.model_id)
+        if isinstance(error, TransientChainError):
+            self._troubled.add(claim.result_id)
+            wait_s = self._patience.wait_s(claim.result_id)
         known = isinstance(error, SwornError)
         if known and not isinstance(error, TransientChainError):
             event = "claim_unverified" if claim.status is ClaimStatus.SEEN else "claim_troubled"
@@ -260,10 +319,19 @@ class Challenger:
         self.litigation.postpone(claim, reason, wait_s=wait_s)
 
     def _park(self, claim: Claim, error: Exception) -> bool:
-        if claim.status is not ClaimStatus.SEEN or claim.attempts + 1 < MAX_ATTEMPTS:
+        if claim.status is not ClaimStatus.SEEN:
             return False
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, RunTimedOut | RunOutOfMemory):
+            claim = replace(claim, overruns=claim.overruns + 1)
+            reason = f"given up after {claim.overruns} checks: {reason}; raise challenge.timeout_s or memory_bytes"
+            if claim.overruns < MAX_OVERRUNS:
+                self.store.save(claim)
+                return False
+        elif claim.attempts + 1 < MAX_ATTEMPTS:
+            return False
         self.store.save(replace(claim, status=ClaimStatus.PARKED, reason=reason))
+        self.log.error("claim_parked", result_id=claim.result_id, operator=claim.operator, reason=reason)
         return True
 
     def _rest(self, stop: Event) -> None:

@@ -21,6 +21,7 @@ from sworn.watcher.settings import (
     EngineSettings,
     HashText,
     LogSettings,
+    database_file,
 )
 from sworn.watcher.settings_artifacts import Artifacts, ArtifactSettings
 from sworn.watcher.settings_files import given_settings, layered_settings
@@ -64,9 +65,14 @@ class ChallengerKeys(BaseModel):
         return self
 
     @property
-    def sources(self) -> tuple[KeySource, ...]:
+    def transaction_sources(self) -> tuple[KeySource, ...]:
         """Keys that send, the preferred one first; empty = none."""
         return transaction_sources(self.transaction, self.transaction_key, self.password_file)
+
+    @property
+    def result_sources(self) -> tuple[KeySource, ...]:
+        """None: a challenger signs no results."""
+        return ()
 
 
 class ChallengeSettings(BaseModel):
@@ -83,7 +89,7 @@ class ChallengeSettings(BaseModel):
     deny_requesters: tuple[AddressText, ...] = ()
     allow_models: tuple[HashText, ...] = ()
     deny_models: tuple[HashText, ...] = ()
-    #: Bonds and demands of all disputes together.
+    #: Bonds of all disputes together, with all that they may spend on demands.
     max_exposure_wei: Amount = 10**18
     #: What one dispute may spend on demands.
     max_demands_wei: Amount = 10**17
@@ -102,6 +108,9 @@ class ChallengeSettings(BaseModel):
     max_trace_bytes: Annotated[int, Field(ge=1 << 10)] = 1 << 30
     #: How far a result in profile bounded may be from our own run, while its operator's trace is not at hand.
     tolerance: Annotated[float, Field(ge=0, le=1)] = 1e-3
+    #: Whether a result in profile bounded that is farther away, and that nothing else decides, counts as false. Risky:
+    #: whoever makes a model in which honest runs lie far apart can take the challenger's bonds.
+    accuse_by_distance: bool = False
     #: Shapes of inputs whose files leave dimensions open, by model and input; others are taken from the input itself.
     input_shapes: dict[HashText, dict[str, Shape]] = {}
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
@@ -145,6 +154,7 @@ class ChallengerSettings(BaseSettings):
 
     chain: ChainSettings
     keys: ChallengerKeys = ChallengerKeys()
+    #: Where claims and transactions are kept: `sqlite:///challenger.db`, or `postgresql://…`.
     database_url: DatabaseUrl
     #: Where model files are cached and fetched from; a path alone is the cache's folder.
     artifacts: Artifacts = ArtifactSettings()
@@ -157,13 +167,16 @@ class ChallengerSettings(BaseSettings):
     log: LogSettings = LogSettings()
 
     @property
+    def database_file(self) -> Path | None:
+        """The file that an SQLite database is; None for any other database."""
+        return database_file(self.database_url)
+
+    @property
     def folder(self) -> Path | None:
         """Where traces are kept: as configured, else beside an SQLite database; None where there is neither."""
         if self.challenge.folder is not None:
             return self.challenge.folder.expanduser()
-        url = make_url(self.database_url.get_secret_value())
-        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-        return Path(str(url.database)).parent / "challenges" if is_file else None
+        return None if self.database_file is None else self.database_file.parent / "challenges"
 
 
 def load_challenger_settings(

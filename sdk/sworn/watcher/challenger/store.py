@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sworn.chain.follower import BlockId
 from sworn.codec.structs import REQUEST_ABI, abi_encode, request_from_abi, request_to_abi
-from sworn.types import Address, Request, RequestId, ResultId
+from sworn.types import Address, ModelId, Request, RequestId, ResultId
 from sworn.watcher.challenger.claims import Claim, ClaimStatus
 from sworn.watcher.store.database import Database, insert_once
 from sworn.watcher.store.jobs import JobStore
@@ -27,6 +27,12 @@ _SETTLED: Final = tuple(
     for status in ClaimStatus
     if status.terminal and status not in (ClaimStatus.ORPHANED, ClaimStatus.PARKED)
 )
+#: Ends that a person may have begun anew: what was checked to the end, or is too late, stays as it is.
+REVIVABLE: Final = frozenset({ClaimStatus.PARKED, ClaimStatus.SKIPPED, ClaimStatus.OBSERVED})
+#: "false" stands before "seen".
+_URGENT: Final = (CLAIMS.c.status, CLAIMS.c.retry_at, CLAIMS.c.block_number, CLAIMS.c.result_id)
+#: How wrong the stored times may be when windows close.
+_SLACK_S: Final = 900
 _FRESH: Final[Mapping[str, Any]] = {"due_at": 0, "retry_at": 0.0, "attempts": 0}
 
 
@@ -97,14 +103,41 @@ class ClaimStore:
         """Every claim, in chain order."""
         return self._claims()
 
+    def listed(self, statuses: Collection[ClaimStatus], *, limit: int) -> list[Claim]:
+        """Claims of some statuses, the newest first."""
+        wanted = CLAIMS.c.status.in_([status.value for status in statuses])
+        return self._claims(wanted, limit=limit, order=(CLAIMS.c.block_number.desc(), CLAIMS.c.result_id))
+
     def open_claims(self) -> list[Claim]:
         """Every claim that has not ended."""
         return self._claims(CLAIMS.c.status.in_(_OPEN))
 
     def due(self, *, block_timestamp: int, limit: int) -> list[Claim]:
-        """Open claims whose times have come: those under challenge first, then the oldest."""
-        chosen = (CLAIMS.c.status.in_(_OPEN), CLAIMS.c.due_at <= block_timestamp, CLAIMS.c.retry_at <= self.clock())
-        return self._claims(*chosen, limit=limit)
+        """Claims under challenge whose times have come, those first that have waited longest."""
+        mine = CLAIMS.c.status == ClaimStatus.FALSE.value
+        return self._claims(mine, CLAIMS.c.due_at <= block_timestamp, CLAIMS.c.retry_at <= self.clock(), limit=limit)
+
+    def unchecked(
+        self,
+        *,
+        block_timestamp: int,
+        limit: int,
+        without: Collection[ResultId] = (),
+        operators: Collection[Address] = (),
+        models: Collection[ModelId] = (),
+    ) -> list[Claim]:
+        """Claims that can be checked now, those first whose windows close next; none of these operators and models.
+
+        What is too late for sure comes last: after an outage there may be thousands of them.
+        """
+        chosen = [CLAIMS.c.status == ClaimStatus.SEEN.value, CLAIMS.c.retry_at <= self.clock()]
+        chosen += [CLAIMS.c.result_id.not_in(without), CLAIMS.c.operator.not_in(operators)]
+        chosen.append(CLAIMS.c.model_id.is_(None) | CLAIMS.c.model_id.not_in(models))
+        # INVARIANT: how often a check has failed changes nothing: who makes the first one fail would gain by it.
+        order = (CLAIMS.c.closes_at, CLAIMS.c.block_number, CLAIMS.c.result_id)
+        late = CLAIMS.c.closes_at.between(1, block_timestamp - _SLACK_S)
+        found = self._claims(*chosen, ~late, limit=limit, order=order)
+        return found or self._claims(*chosen, late, limit=limit, order=order)
 
     def counts(self) -> dict[ClaimStatus, int]:
         """How many claims there are of each status; those of which there is none are left out."""
@@ -124,13 +157,20 @@ class ClaimStore:
             values = _progress(claim) | {"updated_at": self.clock()}
             connection.execute(update(CLAIMS).where(CLAIMS.c.result_id == claim.result_id).values(values))
 
-    def _claims(self, *conditions: Any, limit: int | None = None) -> list[Claim]:
+    def revive(self, result_id: ResultId) -> Claim | None:
+        """Has a claim that was given up begin anew; None, and nothing happens, where there is none of that kind."""
+        mine = (CLAIMS.c.result_id == result_id) & CLAIMS.c.status.in_([status.value for status in REVIVABLE])
+        values = {**_FRESH, "status": ClaimStatus.SEEN.value, "reason": "", "settled_block": None, "overruns": 0}
+        with self.database.transaction() as connection:
+            changed = connection.execute(update(CLAIMS).where(mine).values(values | {"updated_at": self.clock()}))
+        return self.claim(result_id) if changed.rowcount else None
+
+    def _claims(self, *conditions: Any, limit: int | None = None, order: Sequence[Any] = _URGENT) -> list[Claim]:
         query = (
             select(CLAIMS, ASKED.c.request, ASKED.c.input)
             .join(ASKED, ASKED.c.request_id == CLAIMS.c.request_id)
             .where(*conditions)
-            # "false" stands before "seen".
-            .order_by(CLAIMS.c.status, CLAIMS.c.retry_at, CLAIMS.c.block_number, CLAIMS.c.result_id)
+            .order_by(*order)
             .limit(limit)
         )
         with self.database.transaction() as connection:
@@ -190,6 +230,8 @@ def _row(claim: Claim) -> dict[str, Any]:
         "block_number": claim.block_number,
         "block_hash": claim.block_hash,
         "transaction_hash": claim.transaction_hash,
+        "closes_at": claim.closes_at,
+        "model_id": claim.request.model_id,
     } | _progress(claim)
 
 
@@ -202,6 +244,7 @@ def _progress(claim: Claim) -> dict[str, Any]:
         "due_at": claim.due_at,
         "exposure_wei": claim.exposure_wei,
         "settled_block": claim.settled_block,
+        "overruns": claim.overruns,
     }
 
 
@@ -225,4 +268,6 @@ def _claim(row: Mapping[Any, Any]) -> Claim:
         due_at=row["due_at"],
         exposure_wei=row["exposure_wei"],
         settled_block=row["settled_block"],
+        closes_at=row["closes_at"],
+        overruns=row["overruns"],
     )

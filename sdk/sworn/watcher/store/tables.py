@@ -211,12 +211,19 @@ CLAIMS = Table(
     Column("attempts", Integer, nullable=False),
     Column("retry_at", Float(53), nullable=False),
     Column("due_at", BigInteger, nullable=False),
-    #: Bond and open demands, from before they are sent until the dispute is over.
+    #: Bond, and all that may be paid for demands, from before it is sent until the dispute is over.
     Column("exposure_wei", Amount, nullable=False),
     Column("settled_block", BigInteger, nullable=True, index=True),
     Column("created_at", Float(53), nullable=False),
     Column("updated_at", Float(53), nullable=False),
+    #: When its window closes, within seconds (unix seconds); 0 = unknown.
+    Column("closes_at", BigInteger, nullable=False, server_default="0"),
+    #: Of its request; None in rows of releases that did not say.
+    Column("model_id", LargeBinary(32), nullable=True),
+    #: Checks that broke a limit of runs.
+    Column("overruns", Integer, nullable=False, server_default="0"),
     Index("ix_claims_open", "status", "due_at", "retry_at"),
+    Index("ix_claims_closing", "status", "closes_at"),
 )
 
 #: The requests that claims are about, as ABI-encoded tuples.
