@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -123,6 +124,26 @@ def test_engine_says_what_is_under_way_and_turns_away_what_does_not_fit(engine: 
     for thread in threads:
         thread.join()
     assert len(outcomes) == 2 and engine.load().models[key].finished == 2
+
+
+def test_urgent_run_waits_behind_no_answer_and_is_never_turned_away(engine: ServingEngine) -> None:
+    """What a dispute hangs on comes through limits of runs alone: whatever profile, queue or backend there is."""
+    model, done = signed(graphs.unary("Neg")), threading.Event()
+    key = model.model_id.hex()
+    engine.serve(model, ModelTerms(concurrency=1, queue=0))
+
+    def urgent() -> None:
+        assert engine.run(model, X, limits=replace(LIMITS, is_urgent=True)).outputs["y"].tolist() == [-1, 1]
+        done.set()
+
+    with engine._queue.turn(key):
+        thread = threading.Thread(target=urgent)
+        thread.start()
+        assert until(lambda: engine.load().models[key].queued == 1)
+        with pytest.raises(EngineBusy):
+            engine.run(model, X, limits=LIMITS)
+    thread.join()
+    assert done.is_set() and engine.load().models[key].refused == 1
 
 
 def row(value: float, rows: int = 1) -> dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ class Runner:
     """A thread that takes a turn and keeps it until it is told to leave."""
 
     def __init__(self, queue: FairQueue, key: str, order: list[str]) -> None:
+        #: A capital letter is an urgent run of the model with the small one.
         self.key = key
         self.leave = threading.Event()
         self.error: EngineError | None = None
@@ -37,7 +38,7 @@ class Runner:
 
     def _work(self) -> None:
         try:
-            with self._queue.turn(self.key):
+            with self._queue.turn(self.key.lower(), urgent=self.key.isupper()):
                 self._order.append(self.key)
                 self.leave.wait(10)
         except EngineError as error:
@@ -80,6 +81,10 @@ def _is_last(order: list[str], key: str) -> bool:
     return order[-1:] == [key]
 
 
+def _has(order: list[str], count: int) -> bool:
+    return len(order) == count
+
+
 def test_queue_with_a_slow_and_a_quick_model_lets_the_quick_one_run_between() -> None:
     """Whoever has used the least time is next: ten requests for a slow model do not keep a quick one waiting."""
     clock = Clock()
@@ -113,6 +118,104 @@ def test_queue_after_a_rest_owes_a_model_nothing() -> None:
         runners[0].end()
         assert until(lambda: len(order) == 2)
     assert order[:2] == ["b", "a"]
+
+
+def test_queue_lets_a_model_that_has_worked_for_long_in_after_one_run_of_another() -> None:
+    """What it did for a year before the others came is not held against it: a flood would else keep it out for ever."""
+    clock = Clock()
+    queue = FairQueue(1, clock=clock)
+    for _ in range(100):
+        with queue.turn("a"):
+            clock.now += 100.0
+    with crowd(queue, "bbb") as (runners, order):
+        for runner in runners[:2]:
+            clock.now += 60.0
+            runner.end()
+        assert until(lambda: order == ["b", "b", "b"])
+        with crowd(queue, "bab") as (others, later):
+            clock.now += 60.0
+            runners[2].end()
+            assert until(lambda: len(later) == 1)
+            assert later == ["a"]
+            for other in others:
+                other.leave.set()
+
+
+def test_queue_forgives_a_lead_in_rest_but_not_to_who_comes_back_at_once() -> None:
+    """A long run is paid for while others wait; after as much time in which nobody was kept out it is forgotten."""
+    for rest_s, expected in ((0.0, ["a", "b", "b"]), (45.0, ["a", "b", "a"])):
+        clock = Clock()
+        queue = FairQueue(1, clock=clock)
+        with crowd(queue, "abb") as (runners, order):
+            clock.now += 60.0
+            runners[0].end()
+            assert until(partial(_is_last, order, "b"))
+            clock.now += rest_s
+            again = Runner(queue, "a", order).start()
+            clock.now += 15.0
+            runners[1].end()
+            assert until(partial(_has, order, 3))
+            assert order == expected
+            runners[2].leave.set()
+            again.end()
+
+
+def test_queue_with_ever_new_models_comes_back_to_the_one_that_waits() -> None:
+    """Strangers may bring as many models as they like: each begins at the floor, but the floor rises."""
+    clock = Clock()
+    queue = FairQueue(1, clock=clock)
+    order: list[str] = []
+    running = Runner(queue, "a", order).start()
+    waiting = [Runner(queue, "a", order).start(), Runner(queue, "new0", order).start()]
+    clock.now += 60.0
+    running.end()
+    for number in range(1, 40):
+        assert until(partial(_has, order, number + 1))
+        if order[-1] == "a":
+            break
+        waiting.append(Runner(queue, f"new{number}", order).start())
+        clock.now += 10.0
+        waiting[-2].end()
+    for runner in waiting:
+        runner.end()
+    assert "a" in order[1:14]
+
+
+def test_urgent_run_comes_before_every_model_and_costs_its_own_no_share() -> None:
+    """A defence that waits for its turn loses its bond; a model that is challenged often is not served less for it."""
+    clock = Clock()
+    queue = FairQueue(1, clock=clock)
+    with crowd(queue, "bbaaAB") as (runners, order):
+        for number, runner in enumerate((runners[0], runners[4], runners[5])):
+            assert until(partial(_has, order, number + 1))
+            clock.now += 1000.0 if number else 1.0
+            runner.end()
+        assert until(lambda: len(order) == 4)
+        assert order == ["b", "A", "B", "a"]
+
+
+def test_urgent_run_is_never_turned_away_and_keeps_to_the_places_of_its_model() -> None:
+    """A full queue is full of answers; but a model that may run once at a time does so in a defence too."""
+    queue = FairQueue(2, clock=Clock())
+    queue.arrange("a", ModelTerms(concurrency=1, queue=0))
+    with crowd(queue, "aA") as (runners, order):
+        assert order == ["a"] and queue.loads()["a"].queued == 1
+        with pytest.raises(EngineBusy), queue.turn("a"):
+            pass
+        with queue.turn("b"):
+            # What waits for its own model's place keeps nobody else waiting.
+            pass
+        runners[0].end()
+        assert until(lambda: order == ["a", "A"])
+    assert queue.loads()["a"].refused == 1
+
+
+def test_queue_that_is_closed_turns_urgent_runs_away_too() -> None:
+    """Nobody is left to wait for ever."""
+    queue = FairQueue(1, clock=Clock())
+    with crowd(queue, "aA") as (runners, _):
+        queue.close()
+        assert until(lambda: runners[1].error is not None)
 
 
 def test_queue_gives_a_model_no_more_places_than_its_terms() -> None:

@@ -83,13 +83,42 @@ def test_trace_that_is_dropped_is_gone_and_may_be_dropped_again(tmp_path: Path) 
 
 def test_trace_store_counts_what_it_holds_before_it_takes_more(tmp_path: Path) -> None:
     """The bound is on all traces together, with their hash trees."""
-    store = store_in(tmp_path, max_total_bytes=8 << 20)
+    store = store_in(tmp_path, max_total_bytes=9 << 20)
     assert store.has_room(6 << 20)
     kept(store, FIRST, bytes(2 << 20))
     assert not store.has_room(6 << 20)
     assert not store_in(tmp_path).has_room(1 << 60)
     store.drop(FIRST)
     assert store.has_room(6 << 20)
+
+
+def test_trace_store_promises_no_room_twice(tmp_path: Path) -> None:
+    """Hundreds of runs begin before the first has written a byte: they would fill the disk, and the database's."""
+    store = store_in(tmp_path, max_total_bytes=40 << 20)
+    under_way: dict[RequestId, int] = {}
+    for number in range(50):
+        if store.has_room(10 << 20, under_way=under_way):
+            under_way[RequestId(bytes([number]) * 32)] = 10 << 20
+    assert len(under_way) == 3
+    # What a run has written already is not counted twice.
+    first, _, third = under_way
+    draft = store.draft(first)
+    draft.touch()
+    os.truncate(draft, 10 << 20)
+    del under_way[third]
+    assert store.has_room(10 << 20, under_way=under_way)
+    assert not store.has_room(16 << 20, under_way=under_way)
+
+
+def test_trace_store_leaves_room_for_defences(tmp_path: Path) -> None:
+    """Answers may take nine tenths: a second run for a dispute needs room when everything else is full."""
+    store = store_in(tmp_path, max_total_bytes=100 << 20)
+    draft = store.draft(REQUEST)
+    draft.touch()
+    os.truncate(draft, 80 << 20)
+    store.keep(FIRST, draft)
+    assert store.has_room(8 << 20)
+    assert not store.has_room(9 << 20)
 
 
 def test_trace_draft_of_a_second_run_starts_in_an_empty_folder(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ class RunLimits:
     memory_bytes: int = 2 << 30
     #: Time for reading and preparing the model, which happens before its first run and after it left the cache.
     load_timeout_s: float = 60.0
+    #: Whether money is lost unless it is made in time: such a run comes before all others, and no queue is too full
+    #: for it. Engines without a queue take no notice.
+    is_urgent: bool = False
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "memory_bytes", "load_timeout_s"):

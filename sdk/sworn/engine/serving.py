@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,9 +34,9 @@ _MIN_MODELS: Final = 8
 class ServingEngine:
     """An `Engine` for every profile; ``workers`` runs at once, each with ``threads`` threads.
 
-    A model may be given terms of its own by `serve`; free places go to the model that has used the least time. A worker
-    keeps its ``max_models`` latest models, but at least 8. ``memory_bytes`` bounds the memory of all workers: models
-    that rest are unloaded, the one used longest ago first.
+    A model may be given terms of its own by `serve`; free places go to urgent runs, else to the model that has used the
+    least time. A worker keeps its ``max_models`` latest models, but at least 8. ``memory_bytes`` bounds the memory of
+    all workers: models that rest are unloaded, the one used longest ago first.
     """
 
     def __init__(
@@ -125,14 +126,14 @@ class ServingEngine:
         try:
             if model.model.profile is Profile.SIGNED:
                 return Run(outputs=self._batched(model, inputs, limits))
-            with self._queue.turn(model.model_id.hex()):
+            with self._turn(model.model_id.hex(), limits):
                 return self._programs.run(model, inputs, limits=limits, trace_file=trace_file)
         finally:
             self._budget.settle()
 
     def exhibit(self, model: IdentifiedModel, folder: Path, *, limits: RunLimits | None = None) -> None:
         """Writes a model with a program into a folder. Raises as `Exhibitor.exhibit` does."""
-        with self._queue.turn(_PREPARING):
+        with self._turn(_PREPARING, limits):
             self._programs.exhibit(model, folder, limits=limits)
 
     def load(self) -> EngineLoad:
@@ -162,6 +163,9 @@ class ServingEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _turn(self, key: str, limits: RunLimits | None) -> AbstractContextManager[None]:
+        return self._queue.turn(key, urgent=limits is not None and limits.is_urgent)
+
     def _batched(self, model: IdentifiedModel, inputs: Tensors, limits: RunLimits | None) -> dict[str, NDArray[Any]]:
         batcher = self._batchers.get(model.model_id)
         if batcher is None:
@@ -170,5 +174,5 @@ class ServingEngine:
 
     def _signed(self, model: IdentifiedModel, inputs: Tensors, limits: RunLimits | None) -> dict[str, NDArray[Any]]:
         digest = model.model_id.hex()
-        with self._queue.turn(digest):
+        with self._turn(digest, limits):
             return self._onnx.run(model.source.artifact, inputs, limits=limits, digest=digest)

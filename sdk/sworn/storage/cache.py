@@ -17,7 +17,7 @@ from sworn.errors import (
 from sworn.storage.fetching import Fetcher, mask_own_uri
 from sworn.storage.files import FileFetcher
 from sworn.storage.ipfs import DEFAULT_GATEWAYS, IpfsFetcher
-from sworn.storage.mirrors import Distrust, Place, check_template, fetched, places_of
+from sworn.storage.mirrors import Distrust, Outlay, Place, Tardiness, check_template, fetched, places_of
 from sworn.storage.pins import BY_HAND
 from sworn.storage.shelf import Entry, Shelf
 from sworn.storage.web import HttpFetcher, origins_of
@@ -58,6 +58,7 @@ class CachedArtifactStore:
         self._mirrors = tuple(map(check_template, mirrors))
         self._timeout_s = timeout_s
         self._distrust = distrust or Distrust()
+        self._tardiness = Tardiness()
         ipfs = IpfsFetcher(
             DEFAULT_GATEWAYS if gateways is None else gateways,
             private=gateways is not None,
@@ -85,9 +86,11 @@ class CachedArtifactStore:
                 return cached
         except (ArtifactCorrupt, ArtifactTooLarge) as error:
             outcomes.append(error)
-        for place in places_of(artifact_hash, templates=self._mirrors, published=uris):
+        outlay = Outlay(self._tardiness)
+        for place in self._tardiness.sorted(places_of(artifact_hash, templates=self._mirrors, published=uris)):
             try:
-                self._fetch(place, artifact_hash)
+                with outlay.charged(place):
+                    self._fetch(place, artifact_hash)
                 found = self.shelf.read(artifact_hash)
                 if found is not None:
                     return found

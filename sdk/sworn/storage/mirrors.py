@@ -5,22 +5,29 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sworn.errors import ArtifactUnavailable, ConfigurationError
 from sworn.storage.fetching import Fetcher, mask_own_uri, mask_uri, scheme_of, split_uri
+from sworn.storage.web import Pace, opened
 
 #: What stands for the hash in an address of one's own.
 PLACEHOLDER: Final = "{sha256}"
 #: Published addresses that one fetch tries. Anyone can publish any number.
 MAX_PUBLISHED: Final = 64
-#: A mirror that has sent less after this many seconds than at this rate is left: a connection that drips one byte now
-#: and then would otherwise cost the whole time limit, and there may be many.
+#: A mirror that has sent less after this many seconds than at this rate is left, whatever it drips and wherever: it
+#: would otherwise cost the whole time limit, and there may be many.
 _PATIENCE_S: Final = 30.0
 _MIN_BYTES_PER_S: Final = 16 << 10
+#: When published mirrors have cost one fetch so much for nothing, it goes on to no other one of them. The next fetch
+#: begins with those that were not slow, so that slow ones keep nobody from the others for ever.
+_ALL_PUBLISHED_S: Final = 300.0
+#: How long slow ones come last, and how many are remembered.
+_SLOW_S: Final = 3_600.0
+_MAX_SLOW: Final = 4_096
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
@@ -73,6 +80,55 @@ class Distrust:
             return self._until.get((uri, artifact_hash), 0.0) > self.clock()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tardiness:
+    """Published mirrors that have kept somebody waiting for nothing; safe for many threads."""
+
+    clock: Callable[[], float] = time.monotonic
+    _until: dict[str, float] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def sorted(self, places: Iterable[Place]) -> list[Place]:
+        """The same places, those that were slow lately at the end."""
+        now = self.clock()
+        with self._lock:
+            return sorted(places, key=lambda place: not place.own and self._until.get(place.uri, now) > now)
+
+    def add(self, place: Place) -> None:
+        """Remembers one."""
+        with self._lock:
+            self._until.pop(place.uri, None)
+            self._until[place.uri] = self.clock() + _SLOW_S
+            if len(self._until) > _MAX_SLOW:
+                del self._until[next(iter(self._until))]
+
+
+class Outlay:
+    """What published mirrors may cost one fetch: anyone can publish any number of them, all slow."""
+
+    def __init__(self, tardiness: Tardiness) -> None:
+        self._tardiness = tardiness
+        self._spent_s = 0.0
+
+    @contextmanager
+    def charged(self, place: Place) -> Iterator[None]:
+        """One try of a place; one's own cost nothing. Raises `ArtifactUnavailable` when too much has been spent."""
+        if place.own:
+            yield
+            return
+        if self._spent_s >= _ALL_PUBLISHED_S:
+            raise ArtifactUnavailable(f"{place.shown}: not asked, the others have taken {self._spent_s:.0f} s")
+        began, is_done = self._tardiness.clock(), False
+        try:
+            yield
+            is_done = True
+        finally:
+            spent_s = self._tardiness.clock() - began
+            self._spent_s += spent_s
+            if not is_done and spent_s >= _PATIENCE_S:
+                self._tardiness.add(place)
+
+
 def check_template(template: str) -> str:
     """An address of one's own, in which ``{sha256}`` stands for the artifact's hash. Raises `ConfigurationError`."""
     if template.count(PLACEHOLDER) != 1 or "{" in template.replace(PLACEHOLDER, ""):
@@ -114,20 +170,24 @@ def places_of(artifact_hash: bytes, *, templates: Sequence[str], published: Sequ
     yield from (Place(uri=uri, own=False) for uri in _chosen(published))
 
 
-def fetched(place: Place, fetchers: dict[str, Fetcher], *, timeout_s: float) -> Generator[bytes, None, None]:
-    """Chunks from a place, within a time limit. Raises `ArtifactUnavailable`."""
+def fetched(
+    place: Place, fetchers: dict[str, Fetcher], *, timeout_s: float, clock: Callable[[], float] = time.monotonic
+) -> Generator[bytes, None, None]:
+    """Chunks from a place, within a time limit, and a stranger's at a pace. Raises `ArtifactUnavailable`."""
     scheme, shown = scheme_of(place.uri), place.shown
     fetcher = fetchers.get(scheme)
     if fetcher is None:
         raise ArtifactUnavailable(f"{shown}: scheme {scheme!r} is not enabled here")
-    started, size = time.monotonic(), 0
-    with closing(fetcher.open(place.uri)) as chunks:
+    patience_s = None if place.own else _PATIENCE_S
+    pace = Pace(total_s=timeout_s, patience_s=patience_s, min_bytes_per_s=_MIN_BYTES_PER_S)
+    started, size = clock(), 0
+    with closing(opened(fetcher, place.uri, pace)) as chunks:
         for chunk in chunks:
             size += len(chunk)
-            elapsed = time.monotonic() - started
+            elapsed = clock() - started
             if elapsed > timeout_s:
                 raise ArtifactUnavailable(f"{shown}: not complete after {timeout_s:g} s")
-            if not place.own and elapsed > _PATIENCE_S and size < elapsed * _MIN_BYTES_PER_S:
+            if elapsed > pace.allowed_s(size):
                 raise ArtifactUnavailable(f"{shown}: too slow, {size} bytes in {elapsed:.0f} s")
             yield chunk
 

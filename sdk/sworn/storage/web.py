@@ -9,24 +9,59 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 from urllib.parse import SplitResult, quote, unquote, urljoin
 
 import certifi
 
 from sworn.errors import ArtifactUnavailable
 from sworn.storage import addresses
-from sworn.storage.fetching import mask_uri, split_uri
+from sworn.storage.fetching import Fetcher, mask_uri, split_uri
 
 _CHUNK_BYTES = 1 << 16
 # A name may have any number of addresses; each costs a connect timeout.
 _MAX_ADDRESSES: Final = 4
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PORTS: Final = MappingProxyType({"http": 80, "https": 443})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long a peer is listened to: for ``total_s``, and with ``patience_s`` no longer than that without a byte.
+
+    After its patience a peer is left as soon as it has sent less than ``min_bytes_per_s`` in all.
+    """
+
+    total_s: float
+    patience_s: float | None = None
+    min_bytes_per_s: float = 1.0
+
+    def allowed_s(self, received: int) -> float:
+        """Seconds after its beginning at which a connection is cut that has brought so many bytes."""
+        if self.patience_s is None:
+            return self.total_s
+        return min(self.total_s, max(self.patience_s, received / self.min_bytes_per_s))
+
+
+@runtime_checkable
+class PacedFetcher(Protocol):
+    """A `Fetcher` that cuts connections by the clock, whether or not anything comes through them."""
+
+    def open_at(self, uri: str, pace: Pace) -> Generator[bytes, None, None]:
+        """As `Fetcher.open`, at a pace."""
+        ...
+
+
+def opened(fetcher: Fetcher, uri: str, pace: Pace) -> Generator[bytes, None, None]:
+    """Chunks of the content, at a pace where the fetcher knows how to keep one. Raises `ArtifactUnavailable`."""
+    return fetcher.open_at(uri, pace) if isinstance(fetcher, PacedFetcher) else fetcher.open(uri)
 
 
 def origins_of(urls: Iterable[str]) -> frozenset[tuple[str, int]]:
@@ -79,9 +114,16 @@ class HttpFetcher:
 
     def open(self, uri: str) -> Generator[bytes, None, None]:
         """Chunks of the body of the first answer that is not a redirect. Raises `ArtifactUnavailable`."""
-        deadline = _Deadline(self._total_timeout_s)
+        return self.open_at(uri, Pace(total_s=self._total_timeout_s))
+
+    def open_at(self, uri: str, pace: Pace) -> Generator[bytes, None, None]:
+        """As `open`, but for no longer than a pace allows. What others do with a chunk counts as well."""
+        deadline = _Deadline(replace(pace, total_s=min(pace.total_s, self._total_timeout_s)))
         try:
-            yield from self._follow(uri, deadline)
+            with closing(self._follow(uri, deadline)) as chunks:
+                for chunk in chunks:
+                    deadline.received += len(chunk)
+                    yield chunk
             deadline.check(self._shown(uri))
         except ArtifactUnavailable:
             deadline.check(self._shown(uri))
@@ -166,31 +208,55 @@ class HttpFetcher:
 class _Deadline:
     """Cuts the current connection when time is up: a read timeout alone never ends a peer that drips bytes."""
 
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._began = time.monotonic()
+        #: Bytes of the body that have come; only the reading thread changes it.
+        self.received = 0
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
-        self._expired = False
-        self._timer = threading.Timer(timeout_s, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
+        self._is_cancelled = False
+        #: Seconds after which it was cut, and the bytes that had come by then.
+        self._expired: tuple[float, int] | None = None
+        self._timer = self._timed(pace.allowed_s(0))
 
     def watch(self, sock: socket.socket) -> None:
         with self._lock:
             self._sock = sock
-            if self._expired:
+            if self._expired is not None:
                 raise TimeoutError("no time left")
 
     def check(self, shown: str) -> None:
-        if self._expired:
-            raise ArtifactUnavailable(f"{shown}: not complete after {self._timeout_s:g} s")
+        if self._expired is None:
+            return
+        after_s, received = self._expired
+        if after_s >= self._pace.total_s:
+            raise ArtifactUnavailable(f"{shown}: not complete after {self._pace.total_s:g} s")
+        raise ArtifactUnavailable(f"{shown}: too slow, {received} bytes in {after_s:.0f} s")
 
     def cancel(self) -> None:
-        self._timer.cancel()
-
-    def _expire(self) -> None:
         with self._lock:
-            self._expired = True
+            self._is_cancelled = True
+            self._timer.cancel()
+
+    def _timed(self, after_s: float) -> threading.Timer:
+        timer = threading.Timer(after_s, self._look)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _look(self) -> None:
+        """Looks again later at a peer that keeps its pace; a timer per chunk would cost more than the chunks."""
+        with self._lock:
+            received = self.received
+            allowed_s = self._pace.allowed_s(received)
+            left_s = self._began + allowed_s - time.monotonic()
+            if self._is_cancelled:
+                return
+            if left_s > 0:
+                self._timer = self._timed(left_s)
+                return
+            self._expired = allowed_s, received
             if self._sock is None:
                 return
             try:

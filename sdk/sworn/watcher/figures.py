@@ -105,7 +105,7 @@ GAUGES: Final[Mapping[str, Gauge]] = MappingProxyType(
         "sworn_database_bytes": _stored("Size of the database."),
         "sworn_claims": _stored("Other operators' results by what has become of them here.", "status"),
         "sworn_challenges": _stored("Disputes that this challenger has entered: open, won, lost.", "state"),
-        "sworn_exposure_wei": _stored("Bonds of this challenger, and all that its disputes may still cost for demands."),
+        "sworn_exposure_wei": _stored("Bonds of this challenger, and all that its disputes may still cost."),
     }
 )
 

@@ -94,6 +94,8 @@ class Runs:
     clock: Callable[[], float] = time.monotonic
     telemetry: Telemetry = NO_TELEMETRY
     _runs: dict[RequestId, Future[Ended]] = field(default_factory=dict, repr=False, init=False)
+    #: Bytes of the traces that these will leave.
+    _promised: dict[RequestId, int] = field(default_factory=dict, repr=False, init=False)
     _renewed_at: list[float] = field(default_factory=list, repr=False, init=False)
     _depth: list[int] = field(default_factory=list, repr=False, init=False)
 
@@ -190,7 +192,12 @@ class Runs:
         model = self.models.get(job.request.model_id)
         if model is None or not model.traced:
             return None
-        if self.traces is not None and self.traces.has_room(model.identified.trace_bytes):
+        # What has been taken up lies in its file, or has been given up.
+        for request_id in self._promised.keys() - self._runs.keys():
+            del self._promised[request_id]
+        needed = model.identified.trace_bytes
+        if self.traces is not None and self.traces.has_room(needed, under_way=self._promised):
+            self._promised[job.request_id] = needed
             return None
         return Refusal(reason="there is no room for another trace", for_now=True)
 

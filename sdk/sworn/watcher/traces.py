@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol
 from uuid import uuid4
 
@@ -24,7 +25,13 @@ _DRAFT_S: Final = 7_200.0
 _IDENTITY: Final = ".identity"
 #: Models as challengers are shown them.
 _MODELS: Final = "models"
+#: Files hold the hash trees too: so much more, and a little for tables.
 _OVERHEAD: Final = 16
+_TABLES_BYTES: Final = 1 << 20
+#: The part of the bound, and as much of the disk, that is left to runs for defences, which ask nobody for room. The
+#: database is often on the same disk.
+_KEPT_BACK: Final = 10
+NONE_UNDER_WAY: Final[Mapping[RequestId, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +77,8 @@ class TraceStore(Protocol):
         """Removes a trace."""
         ...
 
-    def has_room(self, trace_bytes: int) -> bool:
-        """Whether the values of one more run fit."""
+    def has_room(self, trace_bytes: int, *, under_way: Mapping[RequestId, int] = NONE_UNDER_WAY) -> bool:
+        """Whether the values of one more run fit, besides those of runs that have begun, of so many bytes each."""
         ...
 
     def exhibit(self, model_id: ModelId) -> Path:
@@ -163,13 +170,16 @@ class FileTraceStore:
         with _translated("removed"):
             self._path(trace).unlink(missing_ok=True)
 
-    def has_room(self, trace_bytes: int) -> bool:
-        """Whether one more trace fits the bound and the disk; files hold the hash trees too, a sixteenth more."""
-        needed = trace_bytes + trace_bytes // _OVERHEAD + (1 << 20)
+    def has_room(self, trace_bytes: int, *, under_way: Mapping[RequestId, int] = NONE_UNDER_WAY) -> bool:
+        """Whether one more trace fits the bound and the disk, with a tenth of the bound left for defences."""
         with _translated("read"):
+            written = {name: sum(map(_size, _below(self._drafts / name.hex()))) for name in under_way}
             used = sum(map(_size, _below(self._folder)))
             free = shutil.disk_usage(self._folder).free
-        return used + needed <= self._max_total_bytes and needed <= free
+        # INVARIANT: what has been promised to runs that have begun is never promised again.
+        coming = _whole(trace_bytes) + sum(max(0, _whole(size) - written[name]) for name, size in under_way.items())
+        kept_back = self._max_total_bytes // _KEPT_BACK
+        return used + coming + kept_back <= self._max_total_bytes and coming + kept_back <= free
 
     def exhibit(self, model_id: ModelId) -> Path:
         """A folder of the model's own."""
@@ -186,6 +196,11 @@ class FileTraceStore:
 
     def _path(self, trace: KeptTrace) -> Path:
         return self._folder / f"{trace.request_id.hex()}-{trace.trace_root.hex()}.trace"
+
+
+def _whole(trace_bytes: int) -> int:
+    """Bytes of the file of a trace, at most."""
+    return trace_bytes + trace_bytes // _OVERHEAD + _TABLES_BYTES
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from sworn.dispute.disclosure import is_of_trace, show
 from sworn.dispute.model_disclosure import show_model
 from sworn.dispute.moves import Moves
 from sworn.dispute.queries import Queries, Query
-from sworn.errors import ContractRevert, TraceCorrupt
+from sworn.errors import ChainError, ContractRevert, TraceCorrupt
 from sworn.model.exhibit_file import ExhibitFile
 from sworn.model.trace_file import TraceFile
 from sworn.types import ZERO_HASH, Address, Disclosure, Dispute, DisputeStatus
@@ -99,15 +99,26 @@ class Answers:
     _irreparable: set[bytes] = field(default_factory=set, repr=False, init=False)
     _told: set[bytes] = field(default_factory=set, repr=False, init=False)
 
-    def look(self, defence: Defence, head: Block) -> View | None:
-        """Reads a dispute and decides; None for a result that nothing is known of.
+    def states(self, defences: Sequence[Defence]) -> list[bytes | ChainError]:
+        """Where disputes stand, for `look`: all of them asked for at once."""
+        asked = [self.queries.dispute(defence.result_id).call for defence in defences]
+        try:
+            return self.contracts.gateway.calls(asked) if asked else []
+        except ChainError as error:
+            # The first one that is looked at meets it, and is put off.
+            return [error] * len(asked)
+
+    def look(self, defence: Defence, head: Block, state: bytes | ChainError) -> View | None:
+        """Decides what to do about a dispute that stands so; None for a result that nothing is known of.
 
         Raises `ChainError`, `StoreError`, `TraceError`.
         """
         contested = self.docket.find(defence)
         if contested is None:
             return None
-        dispute = self._read(self.queries.dispute(defence.result_id))
+        if isinstance(state, ChainError):
+            raise state
+        dispute = self.queries.dispute(defence.result_id).decode(state)
         trace = self._trace(defence, contested, dispute)
         demands = self.store.demands(defence.result_id)
         exhibit = self._exhibit(contested, demands)

@@ -72,10 +72,18 @@ class Evidence:
         )
 
     def keep(self, contested: Contested, rerun: Rerun) -> None:
-        """Makes the trace of a second run the one that the result is defended with; durable when this returns."""
-        kept = KeptTrace(request_id=contested.job.request_id, trace_root=rerun.trace_root)
-        self.traces.keep(kept, rerun.draft)
+        """Makes the trace of a second run the one that the result is defended with; durable when this returns.
+
+        Done already is fine.
+        """
+        kept = _kept(contested, rerun)
+        if rerun.draft.exists() or self.traces.find(kept) is None:
+            self.traces.keep(kept, rerun.draft)
         self.checkpoint("trace_rederived")
+
+    def holds(self, contested: Contested, rerun: Rerun) -> bool:
+        """Whether the trace of a second run is still here, kept or waiting to be."""
+        return rerun.draft.exists() or self.traces.find(_kept(contested, rerun)) is not None
 
     def discard(self, rerun: Rerun) -> None:
         """Forgets a second run."""
@@ -93,7 +101,7 @@ class Evidence:
             raise ConfigurationError("this engine writes no models down: parts of them cannot be shown")
         folder = self.traces.exhibit(contested.result.model_id)
         draft = self.traces.draft(RequestId(model.model_id))
-        self.exhibitor.exhibit(model.identified, draft, limits=model.limits)
+        self.exhibitor.exhibit(model.identified, draft, limits=replace(model.limits, is_urgent=True))
         try:
             folder.parent.mkdir(exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +123,13 @@ class Evidence:
     def _limits(self, limits: RunLimits, trace_bytes: int) -> RunLimits:
         # Beyond the time to commit a trace nobody needs.
         timeout_s = max(limits.timeout_s, min(RUN_FACTOR * limits.timeout_s, float(self.clocks.trace_s)))
-        return replace(limits, timeout_s=timeout_s, memory_bytes=limits.memory_bytes + trace_bytes)
+        # INVARIANT: no defence waits in the engine behind answers, whoever asks for them and however many.
+        memory_bytes = limits.memory_bytes + trace_bytes
+        return replace(limits, timeout_s=timeout_s, memory_bytes=memory_bytes, is_urgent=True)
+
+
+def _kept(contested: Contested, rerun: Rerun) -> KeptTrace:
+    return KeptTrace(request_id=contested.job.request_id, trace_root=rerun.trace_root)
 
 
 def difference(contested: Contested, rerun: Rerun, committed: bytes) -> str:

@@ -13,13 +13,15 @@ from structlog.typing import FilteringBoundLogger
 from sworn.chain.gateway import Block
 from sworn.chain.sender import SENDER_POINTS
 from sworn.errors import (
+    ChainError,
     DigestConflict,
     StoreError,
     SwornError,
+    TraceError,
     TransientChainError,
 )
 from sworn.types import ModelId, ResultId
-from sworn.watcher.containment import Care, Containment, Remedy
+from sworn.watcher.containment import Care, Containment, Patience, Remedy
 from sworn.watcher.defence.alarms import Alarms, duties
 from sworn.watcher.defence.answers import Answers, Flight
 from sworn.watcher.defence.decisions import RECHECK_S, Answer
@@ -46,6 +48,10 @@ DEFENCE_KILL_POINTS: tuple[str, ...] = (
 )
 #: Between two attempts, whatever went wrong: time is what a defence has least of.
 MAX_BACKOFF_S: Final = 30.0
+#: Disputes whose states are read in one go, and how long one that waits for a place to run in is not looked at again:
+#: nothing can be done for it meanwhile, and a crowd of them would have the node asked more than it answers.
+_GROUP: Final = 50
+_QUEUED_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +75,16 @@ class Defender:
     #: Models that are being written down, each for the dispute that asked first.
     _exhibits: dict[ModelId, tuple[ResultId, Future[None]]] = field(default_factory=dict, repr=False, init=False)
 
+    #: Runs that have ended, but what follows from them could not be stored so far.
+    _ended: set[ResultId] = field(default_factory=set, repr=False, init=False)
+    #: Disputes whose model has to run again, as soon as there is a place for it, and when they were looked at.
+    _queued: dict[ResultId, float] = field(default_factory=dict, repr=False, init=False)
+    _patience: Patience = field(init=False, repr=False)
     containment: Containment[Defence] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        patience = Patience(poll_interval_s=self.poll_interval_s, clock=self.clock)
+        object.__setattr__(self, "_patience", patience)
         containment = Containment(
             remedies=_REMEDIES,
             crashed="defence_crashed",
@@ -86,9 +99,9 @@ class Defender:
 
     @property
     def runs(self) -> tuple[Future[Any], ...]:
-        """Models that run, or are written down, right now."""
-        reruns, exhibits = self._reruns.values(), self._exhibits.values()
-        return (*(run for _, run in reruns), *(run for _, run in exhibits))
+        """Models that run, or are written down, right now, or have just ended."""
+        reruns = (run for result_id, (_, run) in self._reruns.items() if result_id not in self._ended)
+        return (*reruns, *(run for _, run in self._exhibits.values()))
 
     def prepare(self) -> None:
         """Says what could not be defended, and takes up what was given up before: it may have been repaired.
@@ -103,12 +116,13 @@ class Defender:
     def turn(self, head: Block, pool: ThreadPoolExecutor) -> bool:
         """One round over logs, reruns and due disputes; whether anything changed. Raises `ChainError`, `StoreError`."""
         changed = self.intake.follow()
-        changed |= self._collect()
+        troubles: list[TransientChainError] = []
+        changed |= self._collect(troubles)
         self.alarm(head.timestamp)
         self.funds.look(self.store.open(), self.store.demands())
-        flight = Flight()
-        for defence in self._by_urgency(head):
-            changed |= self.containment.run(defence, partial(self._step, defence, head, pool, flight))
+        changed |= self._advance(head, pool)
+        if troubles:
+            raise troubles[0]
         return changed
 
     def alarm(self, now: float) -> None:
@@ -122,6 +136,12 @@ class Defender:
             run.cancel()
         self._reruns.clear()
         self._exhibits.clear()
+        self._ended.clear()
+
+    @property
+    def _free(self) -> int:
+        """Places to run in that are free."""
+        return self.workers - sum(not run.done() for run in self.runs)
 
     def _by_urgency(self, head: Block) -> list[Defence]:
         soonest: dict[ResultId, int] = {}
@@ -131,8 +151,35 @@ class Defender:
         due = [each for each in self.store.due(block_timestamp=head.timestamp) if each.result_id not in self._reruns]
         return sorted(due, key=lambda each: min(each.answer_by or never, soonest.get(each.result_id, never)))
 
-    def _step(self, defence: Defence, head: Block, pool: ThreadPoolExecutor, flight: Flight) -> bool:
-        view = self.answers.look(defence, head)
+    def _advance(self, head: Block, pool: ThreadPoolExecutor) -> bool:
+        """Does what is due, the most urgent first."""
+        due = self._by_urgency(head)
+        left = {defence.result_id for defence in due}
+        for result_id in self._queued.keys() - left:
+            del self._queued[result_id]
+        changed, flight, free = False, Flight(), self._free
+        for start in range(0, len(due), _GROUP):
+            group: list[Defence] = []
+            for defence in due[start : start + _GROUP]:
+                if self._is_queued(defence):
+                    free -= 1
+                if free >= 0 or not self._is_queued(defence):
+                    group.append(defence)
+            for defence, state in zip(group, self.answers.states(group), strict=True):
+                step = partial(self._step, defence, head, pool, flight, state)
+                changed |= self.containment.run(defence, step)
+        return changed
+
+    def _is_queued(self, defence: Defence) -> bool:
+        """Whether nothing can be done about a dispute before there is a place to run in."""
+        queued_at = self._queued.get(defence.result_id)
+        return queued_at is not None and 0 <= self.clock() - queued_at < _QUEUED_S
+
+    def _step(
+        self, defence: Defence, head: Block, pool: ThreadPoolExecutor, flight: Flight, state: bytes | ChainError
+    ) -> bool:
+        view = self.answers.look(defence, head, state)
+        self._queued.pop(defence.result_id, None)
         if view is None:
             return self._unknown(defence)
         changed = self.answers.act(defence, view, flight)
@@ -144,14 +191,15 @@ class Defender:
 
     def _exhibit(self, defence: Defence, contested: Contested, pool: ThreadPoolExecutor) -> bool:
         model_id = contested.result.model_id
-        if model_id in self._exhibits or len(self.runs) >= self.workers:
+        if model_id in self._exhibits or self._free <= 0:
             return False
         self.log.info("exhibit_started", result_id=defence.result_id, model_id=model_id)
         self._exhibits[model_id] = (defence.result_id, pool.submit(self.evidence.write_exhibit, contested))
         return True
 
     def _rerun(self, defence: Defence, contested: Contested, pool: ThreadPoolExecutor) -> bool:
-        if len(self.runs) >= self.workers:
+        if self._free <= 0:
+            self._queued[defence.result_id] = self.clock()
             return False
         self.checkpoint("before_rerun")
         self.log.info("rerun_started", result_id=defence.result_id, model_id=contested.result.model_id)
@@ -159,17 +207,29 @@ class Defender:
         self._reruns[defence.result_id] = (contested, run)
         return True
 
-    def _collect(self) -> bool:
-        """Concludes the runs that have ended."""
-        ended = [result_id for result_id, (_, run) in self._reruns.items() if run.done()]
-        for result_id in ended:
-            contested, run = self._reruns.pop(result_id)
+    def _collect(self, troubles: list[TransientChainError]) -> bool:
+        """Concludes the runs that have ended; what went wrong with the node is kept, so that one holds up no other."""
+        changed = False
+        for result_id in [result_id for result_id, (_, run) in self._reruns.items() if run.done()]:
+            contested, run = self._reruns[result_id]
             defence = self.store.defence(result_id)
-            if defence is not None and not defence.status.terminal:
-                self.containment.run(defence, partial(self._conclude, defence, contested, run))
-            elif run.exception() is None:
-                self.evidence.discard(run.result())
-        return self._collect_exhibits() or bool(ended)
+            if defence is None or defence.status.terminal:
+                self._forget(result_id)
+                changed = True
+                if run.exception() is None:
+                    self.evidence.discard(run.result())
+            elif result_id not in self._ended or defence.retry_at <= self.clock():
+                self._ended.add(result_id)
+                changed = True
+                try:
+                    self.containment.run(defence, partial(self._conclude, defence, contested, run))
+                except TransientChainError as error:
+                    troubles.append(error)
+        return self._collect_exhibits() or changed
+
+    def _forget(self, result_id: ResultId) -> None:
+        del self._reruns[result_id]
+        self._ended.discard(result_id)
 
     def _collect_exhibits(self) -> bool:
         ended = [(model_id, *job) for model_id, job in self._exhibits.items() if job[1].done()]
@@ -181,9 +241,19 @@ class Defender:
         return bool(ended)
 
     def _conclude(self, defence: Defence, contested: Contested, run: Future[Rerun]) -> bool:
-        rerun = run.result()
-        self.checkpoint("after_rerun")
-        return self.answers.conclude(defence, contested, rerun)
+        is_kept = False
+        try:
+            rerun = run.result()
+            self.checkpoint("after_rerun")
+            return self.answers.conclude(defence, contested, rerun)
+        except (ChainError, StoreError, TraceError) as error:
+            # SAFETY: it may have run for an hour, and a node that fails now and then must not cost another one.
+            is_of_run = error is run.exception() or isinstance(error, DigestConflict)
+            is_kept = not is_of_run and self.evidence.holds(contested, run.result())
+            raise
+        finally:
+            if not is_kept:
+                self._forget(defence.result_id)
 
     def _unknown(self, defence: Defence) -> bool:
         reason = (
@@ -196,6 +266,8 @@ class Defender:
         return False
 
     def _postpone(self, defence: Defence, error: Exception, wait_s: float | None) -> None:
+        if isinstance(error, TransientChainError):
+            wait_s = self._patience.wait_s(defence.result_id)
         stored = self.store.defence(defence.result_id) or defence
         attempts = stored.attempts + (wait_s is None)
         delay = backoff_s(attempts, MAX_BACKOFF_S) if wait_s is None else wait_s
