@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sworn.codec.tensors import decode_tensors
 from sworn.dispute.own_run import OwnRun, own_run
@@ -59,7 +59,9 @@ class Searches:
         path.unlink(missing_ok=True)
         try:
             inputs = decode_tensors(payload, model.schema.inputs)
-            self.checker.engine.run(shelf.identified(published, payload), inputs, limits=shelf.limits, trace_file=path)
+            # Our bond is posted, and its clocks run: checks of other results wait.
+            limits = replace(shelf.limits, is_urgent=True)
+            self.checker.engine.run(shelf.identified(published, payload), inputs, limits=limits, trace_file=path)
             return OwnRun(trace=Trace.load(model.subject, path))
         except (*NO_ANSWER, CodecError):
             return own_run(model, payload)
