@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from sworn.cli.command import OUTPUT, command
 from sworn.cli.database import FilesOption, opened
-from sworn.cli.output import moment
 from sworn.cli.session import Session
+from sworn.cli.stored import LIMIT, identity_of, table_of
 from sworn.errors import ConfigurationError
 from sworn.types import ResultId
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from sworn.watcher.challenger.claims import Claim
     from sworn.watcher.challenger.store import ClaimStore
 
-_LIMIT: Final = 50
 ResultArgument = Annotated[str, typer.Argument(metavar="RESULT_ID", help="Id of the result (0x…).")]
 
 
@@ -56,7 +54,7 @@ def _list(
         list[Statuses] | None,
         typer.Option(help="Only these; repeat. By default all that are open, and parked ones."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = _LIMIT,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = LIMIT,
 ) -> None:
     """Counts all claims, and lists some with the reason why they are where they are."""
     with _store(config) as store:
@@ -72,7 +70,7 @@ def _list(
 def _show(session: Session, result_id: ResultArgument, config: FilesOption = None) -> None:
     """Shows all that is remembered of one claim."""
     with _store(config) as store:
-        claim = store.claim(_identity(result_id))
+        claim = store.claim(ResultId(identity_of(result_id, subject="result")))
     if claim is None:
         raise ConfigurationError(f"no claim has the id {result_id}: see `sworn claims list`")
     session.output.result(_plain(claim) | _history(claim))
@@ -84,7 +82,7 @@ def _retry(session: Session, result_id: ResultArgument, config: FilesOption = No
     The running challenger takes it up at its next turn, and checks it if its window is still open.
     """
     with _store(config) as store:
-        claim = store.revive(_identity(result_id))
+        claim = store.revive(ResultId(identity_of(result_id, subject="result")))
     if claim is None:
         raise ConfigurationError(
             f"{result_id} is no claim that was parked, skipped or only observed: see `sworn claims list`"
@@ -101,16 +99,6 @@ def _store(config: FilesOption) -> Iterator[ClaimStore]:
 
         migration.require_current(database)
         yield ClaimStore(database=database)
-
-
-def _identity(text: str) -> ResultId:
-    try:
-        identity = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        identity = b""
-    if len(identity) != 32:
-        raise ConfigurationError(f"{text} is no result id: expected 64 hex digits")
-    return ResultId(identity)
 
 
 def _plain(claim: Claim) -> dict[str, Any]:
@@ -145,12 +133,5 @@ def _history(claim: Claim) -> dict[str, Any]:
 
 
 def _table(counts: dict[str, int], claims: Sequence[Claim]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.title = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no claims"
-    table.title_justify = "left"
-    for column in ("result", "status", "deadline", "why"):
-        table.add_column(column, overflow="fold")
-    for claim in claims:
-        shown = Text("0x" + claim.result_id.hex(), no_wrap=True)
-        table.add_row(shown, claim.status.value, moment(claim.request.deadline), Text(claim.reason))
-    return table
+    rows = ((claim.result_id, claim.status.value, claim.request.deadline, claim.reason) for claim in claims)
+    return table_of(counts, rows, subject="result", nothing="no claims")

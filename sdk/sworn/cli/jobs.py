@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from sworn.cli.command import OUTPUT, command
 from sworn.cli.database import FilesOption, opened
-from sworn.cli.output import moment
 from sworn.cli.session import Session
+from sworn.cli.stored import LIMIT, identity_of, table_of
 from sworn.cli.values import RequestArgument
 from sworn.errors import ConfigurationError
 from sworn.watcher.jobs import Job, JobStatus
-
-_LIMIT: Final = 50
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +32,7 @@ def _list(
     status: Annotated[
         list[JobStatus] | None, typer.Option(help="Only these; repeat. By default all that are open, and parked ones.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = _LIMIT,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = LIMIT,
 ) -> None:
     """Counts all jobs, and lists some with the reason why they are where they are."""
     with opened(config) as (database, _):
@@ -58,7 +55,7 @@ def _show(session: Session, request_id: RequestArgument, config: FilesOption = N
         from sworn.watcher.store.jobs import JobStore
 
         migration.require_current(database)
-        job = JobStore(database=database).job(RequestId(_identity(request_id)))
+        job = JobStore(database=database).job(RequestId(identity_of(request_id, subject="request")))
     if job is None:
         raise ConfigurationError(f"no job has the id {request_id}: see `sworn jobs list`")
     session.output.result(_plain(job) | _history(job))
@@ -75,20 +72,10 @@ def _retry(session: Session, request_id: RequestArgument, config: FilesOption = 
         from sworn.watcher.store.jobs import JobStore
 
         migration.require_current(database)
-        job = JobStore(database=database).revive(RequestId(_identity(request_id)))
+        job = JobStore(database=database).revive(RequestId(identity_of(request_id, subject="request")))
     if job is None:
         raise ConfigurationError(f"{request_id} is no job that was parked or ignored: see `sworn jobs list`")
     session.output.result(_plain(job), f"{request_id} begins anew")
-
-
-def _identity(text: str) -> bytes:
-    try:
-        identity = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        identity = b""
-    if len(identity) != 32:
-        raise ConfigurationError(f"{text} is no request id: expected 64 hex digits")
-    return identity
 
 
 def _plain(job: Job) -> dict[str, Any]:
@@ -125,12 +112,5 @@ def _history(job: Job) -> dict[str, Any]:
 
 
 def _table(counts: dict[str, int], jobs: Sequence[Job]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.title = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no jobs"
-    table.title_justify = "left"
-    for column in ("request", "status", "deadline", "why"):
-        table.add_column(column, overflow="fold")
-    for job in jobs:
-        shown = Text("0x" + job.request_id.hex(), no_wrap=True)
-        table.add_row(shown, job.status.value, moment(job.request.deadline), Text(job.reason))
-    return table
+    rows = ((job.request_id, job.status.value, job.request.deadline, job.reason) for job in jobs)
+    return table_of(counts, rows, subject="request", nothing="no jobs")
